@@ -117,6 +117,7 @@ struct event {
 enum io_op {
     IO_ADOPT = 1, /* host's scratch file "stage.part.attempt" becomes block `block` of `app`; result: its size */
     IO_WRITE,     /* bytes at offset of block (made when missing; IO_LAST on the final one) */
+    IO_LOOK,      /* is blocks[0] there, under its root, with that size? result 0 or -errno */
     IO_SERVE,     /* read length at offset of block and send BLOCK_DATA {tag} on conn; result: bytes, or -errno (nothing sent) */
     IO_FREE,      /* unlink the blocks of (app, stage); stage UINT32_MAX: the application's whole directory */
     IO_TOKEN,     /* does `path` hold exactly `bytes`, inside the operator's list? result 0 or -errno */
@@ -197,7 +198,7 @@ struct action {
         } call;
         int exit_code;
     };
-    const struct block_ref *blocks; /* HOST_SEND */
+    const struct block_ref *blocks; /* HOST_SEND, IO_LOOK */
     uint32_t nblocks;
 };
 

@@ -1,0 +1,342 @@
+/* ferro.h - write a job for Ferro: the whole public interface.
+ *
+ * A job is a shared object with one FERRO_JOB.  Its main builds datasets and
+ * runs actions on them; the functions it names run in task hosts, one thread
+ * each, on the partitions of a dataset.  `ferro run job.c ARGS` compiles and
+ * runs it on this machine, `ferro submit job.c ARGS` on a cluster.
+ *
+ *     static void split(fe_task *t, fe_slice key, fe_slice line)
+ *     {
+ *         fe_slice word;
+ *         for (fe_words w = fe_words_in(line); fe_next_word(&w, &word);)
+ *             fe_emit(t, word, 1);
+ *     }
+ *     static int wordcount(fe_app *app, int argc, char **argv)
+ *     {
+ *         fe_set *lines = fe_text(app, argc - 2, argv + 1);
+ *         fe_set *counts = fe_sum_by_key(fe_flat_map(lines, split, FERRO_TEXT, FERRO_I64));
+ *         return fe_save_text(fe_sort_by_value(counts, FERRO_DESCENDING), argv[argc - 1]);
+ *     }
+ *     FERRO_JOB("wordcount", wordcount)
+ *
+ * Rules that hold for all of it:
+ * - A record has a key and a value, each of a type fixed by its dataset.
+ * - A dataset (fe_set) is a handle that belongs to its application; nothing is
+ *   computed until an action, nothing needs to be freed.
+ * - Builders never fail loudly.  A builder given a bad argument, or a bad
+ *   dataset, returns a dataset that carries the error; the action on it fails
+ *   and reports it with the file and line of the builder.  NULL is never returned.
+ * - Actions return 0, or -1 after they have said what failed on stderr; a job's
+ *   main then normally returns -1 too.
+ * - A slice given to a user function is valid until that function returns.
+ */
+#ifndef FERRO_H
+#define FERRO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FERRO_ABI_MAJOR 0
+#define FERRO_ABI_MINOR 1
+#define FERRO_API __attribute__((visibility("default")))
+
+/* ---- types of keys and values ------------------------------------------ */
+
+typedef uint32_t fe_type; /* kind in the top 4 bits, size in bytes below (0: varies) */
+#define FERRO_NONE ((fe_type)0x00000000)  /* nothing: datasets without keys */
+#define FERRO_TEXT ((fe_type)0x10000000)  /* any bytes, any length up to 1 GiB */
+#define FERRO_I64 ((fe_type)0x20000008)   /* int64_t */
+#define FERRO_F64 ((fe_type)0x30000008)   /* double; -0.0 equals 0.0, all NaNs are one key */
+#define FERRO_STRUCT(T) ((fe_type)(0x40000000 | sizeof(T))) /* compared and sorted as bytes; at most 64 KiB; no pointers, padding zeroed */
+
+/* Borrowed bytes.  For fixed-size types `p` is 8-aligned and n the type's size. */
+typedef struct {
+    const char *p;
+    size_t n;
+} fe_slice;
+
+#define FERRO_AS(T, slice) ((const T *)(const void *)(slice).p)
+static inline int64_t fe_i64(fe_slice s) { return *FERRO_AS(int64_t, s); }
+static inline double fe_f64(fe_slice s) { return *FERRO_AS(double, s); }
+static inline fe_slice fe_str(const char *text)
+{
+    fe_slice s = { text, strlen(text) };
+    return s;
+}
+
+/* ---- what a user function sees ------------------------------------------ */
+
+typedef struct fe_app fe_app;     /* one run of a job's main */
+typedef struct fe_set fe_set;     /* a dataset */
+typedef struct fe_rows fe_rows;   /* collected records */
+typedef struct fe_values fe_values; /* the values of one group */
+
+/* One column of the records being put out.  Frozen: fe_emit is inline over it. */
+struct fe_column {
+    fe_type type;
+    uint32_t used, cap; /* bytes in data */
+    uint32_t pad;
+    uint8_t *data;
+    uint32_t *end; /* text: end of each record's bytes in data */
+};
+
+/* The task that a function runs in.  Frozen up to `priv`. */
+typedef struct fe_task {
+    struct fe_column key, value;
+    uint32_t rows, rows_max;
+    bool failed;
+    void *priv;
+} fe_task;
+
+typedef void fe_each(fe_task *, fe_slice key, fe_slice value);          /* puts out 0..n records with fe_emit */
+typedef bool fe_keep(fe_task *, fe_slice key, fe_slice value);          /* true: the record stays */
+typedef void fe_merge(fe_task *, void *acc, const void *other);         /* acc = acc (+) other; associative and commutative */
+typedef void fe_group(fe_task *, fe_slice key, fe_values *values);      /* puts out 0..n records for one key */
+
+/* A key or a value on its way out, with the kind of the expression it came from. */
+typedef struct {
+    fe_type kind;
+    union {
+        int64_t i;
+        double f;
+        fe_slice s;
+    } u;
+} fe_datum;
+
+static inline fe_datum fe_datum_i(int64_t i) { fe_datum d; d.kind = FERRO_I64; d.u.i = i; return d; }
+static inline fe_datum fe_datum_f(double f) { fe_datum d; d.kind = FERRO_F64; d.u.f = f; return d; }
+static inline fe_datum fe_datum_s(fe_slice s) { fe_datum d; d.kind = FERRO_TEXT; d.u.s = s; return d; }
+static inline fe_datum fe_datum_c(const char *c) { return fe_datum_s(fe_str(c)); }
+static inline fe_datum fe_datum_d(fe_datum d) { return d; }
+
+/* A struct as a key or value: fe_emit(t, name, FERRO_BYTES(hit)). */
+static inline fe_datum fe_datum_b(const void *p, size_t n)
+{
+    fe_datum d;
+    d.kind = (fe_type)(0x40000000 | n);
+    d.u.s.p = (const char *)p;
+    d.u.s.n = n;
+    return d;
+}
+#define FERRO_BYTES(object) fe_datum_b(&(object), sizeof(object))
+#define FERRO_NOTHING fe_datum_b(0, 0) /* the key of a dataset without keys */
+
+FERRO_API void fe_emit_slow(fe_task *, fe_datum key, fe_datum value); /* makes room, widens, or fails the task on another kind */
+
+static inline bool fe_fits(const struct fe_column *c, fe_datum d)
+{
+    if (c->type == FERRO_TEXT)
+        return d.kind == FERRO_TEXT && d.u.s.n <= c->cap - c->used;
+    return c->type == d.kind && (c->type & 0x0fffffff) <= c->cap - c->used;
+}
+
+static inline void fe_column_put(struct fe_column *c, uint32_t row, fe_datum d)
+{
+    if (c->type == FERRO_TEXT) {
+        memcpy(c->data + c->used, d.u.s.p, d.u.s.n);
+        c->used += (uint32_t)d.u.s.n;
+        c->end[row] = c->used;
+    } else if (c->type == FERRO_I64 || c->type == FERRO_F64) {
+        memcpy(c->data + c->used, &d.u, 8);
+        c->used += 8;
+    } else if (c->type != FERRO_NONE) {
+        memcpy(c->data + c->used, d.u.s.p, c->type & 0x0fffffff);
+        c->used += c->type & 0x0fffffff;
+    }
+}
+
+static inline void fe_emit_datum(fe_task *t, fe_datum key, fe_datum value)
+{
+    if (t->rows < t->rows_max && fe_fits(&t->key, key) && fe_fits(&t->value, value)) {
+        fe_column_put(&t->key, t->rows, key);
+        fe_column_put(&t->value, t->rows, value);
+        t->rows++;
+    } else
+        fe_emit_slow(t, key, value);
+}
+
+#ifndef __cplusplus
+#define FERRO_DATUM(x) \
+    _Generic((x), fe_slice: fe_datum_s, char *: fe_datum_c, const char *: fe_datum_c, fe_datum: fe_datum_d, \
+             float: fe_datum_f, double: fe_datum_f, default: fe_datum_i)(x)
+/* Put out one record.  Integers widen to i64 (and to f64 where the dataset has
+ * f64); any other mismatch fails the task with both types named. */
+#define fe_emit(task, key, value) fe_emit_datum((task), FERRO_DATUM(key), FERRO_DATUM(value))
+#define fe_emit_value(task, value) fe_emit_datum((task), FERRO_NOTHING, FERRO_DATUM(value))
+#endif
+
+/* Fail this attempt with these words; what it emits from here on is dropped.
+ * The attempt is retried; four failures of one task fail the job. */
+FERRO_API void fe_fail(fe_task *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+FERRO_API uint32_t fe_partition(const fe_task *); /* which partition of the stage this is, from 0 */
+FERRO_API uint32_t fe_attempt(const fe_task *);   /* from 1 */
+FERRO_API bool fe_next_value(fe_values *, fe_slice *value); /* false: no more */
+
+/* ---- help with text ------------------------------------------------------ */
+
+typedef struct {
+    const char *at, *end;
+} fe_words;
+
+static inline bool fe_is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); } /* the six of ASCII */
+static inline fe_words fe_words_in(fe_slice s)
+{
+    fe_words w = { s.p, s.p + s.n };
+    return w;
+}
+/* The next maximal run of bytes that are no ASCII space; false: no more. */
+static inline bool fe_next_word(fe_words *w, fe_slice *word)
+{
+    const char *p = w->at, *end = w->end;
+    while (p < end && fe_is_space(*p))
+        p++;
+    const char *start = p;
+    while (p < end && !fe_is_space(*p))
+        p++;
+    w->at = p;
+    word->p = start;
+    word->n = (size_t)(p - start);
+    return p > start;
+}
+/* Split at each `separator`; returns how many fields there are, fills at most `max`. */
+FERRO_API size_t fe_fields(fe_slice line, char separator, fe_slice *fields, size_t max);
+/* The number that the slice is, or `otherwise` when it is none or out of range. */
+FERRO_API int64_t fe_parse_i64(fe_slice s, int64_t otherwise);
+FERRO_API double fe_parse_f64(fe_slice s, double otherwise);
+
+/* ---- sources --------------------------------------------------------------
+ * Each builder below is a macro that adds the place of the call; the functions
+ * behind them end in _at. */
+typedef struct {
+    const char *file;
+    int line;
+    const char *fn; /* source name of the user function, or NULL */
+} fe_place;
+#define FERRO_PLACE(fn) ((fe_place){ __FILE__, __LINE__, fn })
+
+/* The lines of text files (value; key: none), without their '\n' (a '\r' stays).
+ * Names may be files, folders (all files below, in byte order of their paths,
+ * names that begin with '.' left out) or globs.  A name that matches nothing is
+ * an error.  Files are split by size; a line that crosses a split is read once. */
+#define fe_text(app, n, names) fe_text_at(app, n, names, FERRO_PLACE(NULL))
+/* n items of `type`: an array of int64_t, double or structs, or of const char *
+ * for FERRO_TEXT; copied.  parts 0: chosen. */
+#define fe_collection(app, type, items, n, parts) fe_collection_at(app, type, items, n, parts, FERRO_PLACE(NULL))
+/* The integers from..to-1 as values, in `parts` partitions. */
+#define fe_range(app, from, to, parts) fe_range_at(app, from, to, parts, FERRO_PLACE(NULL))
+
+/* ---- transformations ------------------------------------------------------ */
+
+/* One record for each: fn must emit exactly once. */
+#define fe_map(set, fn, key, value) fe_map_at(set, fn, key, value, FERRO_PLACE(#fn))
+#define fe_flat_map(set, fn, key, value) fe_flat_map_at(set, fn, key, value, FERRO_PLACE(#fn))
+#define fe_filter(set, fn) fe_filter_at(set, fn, FERRO_PLACE(#fn))
+/* The key stays; fn emits exactly one value with fe_emit_value. */
+#define fe_map_values(set, fn, value) fe_map_values_at(set, fn, value, FERRO_PLACE(#fn))
+/* All records of both; types must agree. */
+#define fe_union(a, b) fe_union_at(a, b, FERRO_PLACE(NULL))
+
+/* Values of one key merged, first in the map task, then after the shuffle.
+ * Values must be of a fixed size (i64, f64, struct). */
+#define fe_reduce_by_key(set, fn) fe_reduce_by_key_at(set, fn, 0, FERRO_PLACE(#fn))
+#define fe_sum_by_key(set) fe_reduce_kernel_at(set, FERRO_SUM, 0, FERRO_PLACE(NULL)) /* i64 (wraps), f64 */
+#define fe_min_by_key(set) fe_reduce_kernel_at(set, FERRO_MIN, 0, FERRO_PLACE(NULL))
+#define fe_max_by_key(set) fe_reduce_kernel_at(set, FERRO_MAX, 0, FERRO_PLACE(NULL))
+#define fe_count_by_key(set) fe_reduce_kernel_at(set, FERRO_COUNT, 0, FERRO_PLACE(NULL)) /* value: i64 */
+/* fn sees each key once, with all its values, in no promised order. */
+#define fe_group_by_key(set, fn, key, value) fe_group_by_key_at(set, fn, key, value, 0, FERRO_PLACE(#fn))
+/* Globally sorted: partition i comes wholly before partition i+1.  Text and
+ * structs sort as bytes (shorter first), numbers as numbers, NaN last. */
+#define fe_sort_by_key(set, order) fe_sort_by_key_at(set, order, 0, FERRO_PLACE(NULL))
+#define fe_sort_by_value(set, order) fe_sort_by_value_at(set, order, 0, FERRO_PLACE(NULL)) /* ties: by key, ascending */
+/* How many partitions the shuffle that made `set` has; 0 (the default): chosen by size. */
+#define fe_partitions(set, n) fe_partitions_at(set, n, FERRO_PLACE(NULL))
+
+enum fe_order { FERRO_ASCENDING, FERRO_DESCENDING };
+enum fe_kernel { FERRO_SUM = 1, FERRO_MIN, FERRO_MAX, FERRO_COUNT };
+
+/* ---- actions: each runs one job -------------------------------------------- */
+
+#define fe_count(set, out) fe_count_at(set, out, FERRO_PLACE(NULL))             /* int64_t *out */
+/* All records, in partition order.  They must fit in this process's memory:
+ * over `fe_collect_bytes_max` (1 GiB) is an error.  Free with fe_rows_free. */
+#define fe_collect(set, out) fe_collect_at(set, out, FERRO_PLACE(NULL))         /* fe_rows **out */
+#define fe_take(set, n, out) fe_take_at(set, n, out, FERRO_PLACE(NULL))         /* the first n, in partition order; runs few partitions */
+/* All values merged into *acc (of the value's fixed-size type); *empty (may be NULL) when there was none. */
+#define fe_reduce(set, fn, acc, empty) fe_reduce_at(set, fn, acc, empty, FERRO_PLACE(#fn))
+/* Key, tab, value and newline a record (no key: the value alone) into the folder
+ * `dir` as part-00000 and so on, which concatenate in order, and _SUCCESS last;
+ * "-" prints on stdout instead.  A folder that exists is an error before the
+ * first task, unless the job was started with --overwrite. */
+#define fe_save_text(set, dir) fe_save_text_at(set, dir, FERRO_PLACE(NULL))
+
+FERRO_API size_t fe_rows_count(const fe_rows *);
+FERRO_API bool fe_rows_next(fe_rows *, fe_slice *key, fe_slice *value); /* false: no more; slices live until fe_rows_free */
+FERRO_API void fe_rows_free(fe_rows **);
+
+/* Words on stderr from a job's main, kept by `ferro logs`. */
+FERRO_API void fe_say(fe_app *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- the functions behind the macros ---------------------------------------- */
+FERRO_API fe_set *fe_text_at(fe_app *, int n, char **names, fe_place);
+FERRO_API fe_set *fe_collection_at(fe_app *, fe_type, const void *items, size_t n, uint32_t parts, fe_place);
+FERRO_API fe_set *fe_range_at(fe_app *, int64_t from, int64_t to, uint32_t parts, fe_place);
+FERRO_API fe_set *fe_map_at(fe_set *, fe_each *, fe_type key, fe_type value, fe_place);
+FERRO_API fe_set *fe_flat_map_at(fe_set *, fe_each *, fe_type key, fe_type value, fe_place);
+FERRO_API fe_set *fe_filter_at(fe_set *, fe_keep *, fe_place);
+FERRO_API fe_set *fe_map_values_at(fe_set *, fe_each *, fe_type value, fe_place);
+FERRO_API fe_set *fe_union_at(fe_set *, fe_set *, fe_place);
+FERRO_API fe_set *fe_reduce_by_key_at(fe_set *, fe_merge *, uint32_t parts, fe_place);
+FERRO_API fe_set *fe_reduce_kernel_at(fe_set *, enum fe_kernel, uint32_t parts, fe_place);
+FERRO_API fe_set *fe_group_by_key_at(fe_set *, fe_group *, fe_type key, fe_type value, uint32_t parts, fe_place);
+FERRO_API fe_set *fe_sort_by_key_at(fe_set *, enum fe_order, uint32_t parts, fe_place);
+FERRO_API fe_set *fe_sort_by_value_at(fe_set *, enum fe_order, uint32_t parts, fe_place);
+FERRO_API fe_set *fe_partitions_at(fe_set *, uint32_t n, fe_place);
+FERRO_API int fe_count_at(fe_set *, int64_t *out, fe_place);
+FERRO_API int fe_collect_at(fe_set *, fe_rows **out, fe_place);
+FERRO_API int fe_take_at(fe_set *, size_t n, fe_rows **out, fe_place);
+FERRO_API int fe_reduce_at(fe_set *, fe_merge *, void *acc, bool *empty, fe_place);
+FERRO_API int fe_save_text_at(fe_set *, const char *dir, fe_place);
+
+/* ---- the job's descriptor ---------------------------------------------------- */
+#define FERRO_JOB_MAGIC 0x424f4a46u /* "FJOB" */
+struct ferro_job {
+    uint32_t magic;
+    uint16_t abi_major, abi_minor;
+    uint32_t cpu_level; /* x86-64-v1..v4 as 1..4; 0: another architecture's baseline */
+    uint32_t pad;
+    const char *name;
+    int (*main)(fe_app *, int argc, char **argv); /* argv[0] is the job's name */
+};
+
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+#define FERRO_CPU_LEVEL 4
+#elif defined(__AVX2__) && defined(__FMA__)
+#define FERRO_CPU_LEVEL 3
+#elif defined(__SSE4_2__) && defined(__POPCNT__)
+#define FERRO_CPU_LEVEL 2
+#elif defined(__x86_64__)
+#define FERRO_CPU_LEVEL 1
+#else
+#define FERRO_CPU_LEVEL 0
+#endif
+
+#ifdef __cplusplus
+#define FERRO_EXTERN extern "C"
+#else
+#define FERRO_EXTERN
+#endif
+#define FERRO_JOB(job_name, fn) \
+    FERRO_EXTERN FERRO_API const struct ferro_job ferro_job; \
+    const struct ferro_job ferro_job = { FERRO_JOB_MAGIC, FERRO_ABI_MAJOR, FERRO_ABI_MINOR, FERRO_CPU_LEVEL, 0, job_name, fn };
+
+#ifdef __cplusplus
+}
+#endif
+#endif
