@@ -121,12 +121,10 @@ link = @mkdir -p $(@D); echo "  link  $@"; $(CC) $(CFLAGS) $(LDFLAGS) $(1) -o $@
 
 $(B)/obj/%.o: %.c $(B)/obj/flags | deps
 	$(call compile)
-$(B)/obj/tests/%.o: tests/%.c $(B)/obj/flags | deps
-	$(call compile,-Wno-missing-prototypes)
 $(B)/obj/bench/%.o: bench/%.c $(B)/obj/flags | deps
 	$(call compile,$(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v2))
 $(B)/sim/%.o: %.c $(B)/obj/flags | deps
-	$(call compile,-DFERRO_PLANTS -Wno-missing-prototypes)
+	$(call compile,-DFERRO_PLANTS)
 
 $(common): $(call objects,$(COMMON))
 $(B)/obj/units.a: $(call objects,$(UNITS))
