@@ -4,6 +4,8 @@
 
 #include "common/base/bytes.h"
 
+#define ARENA_KEEP_MAX (1u << 20) /* an idle arena holds no more */
+
 struct arena_block;
 struct arena {
     struct arena_block *blocks; /* owned; newest first */
@@ -15,7 +17,7 @@ void *arena_alloc(struct arena *a, size_t n); /* 16-aligned, zeroed; aborts with
 void *arena_copy(struct arena *a, const void *p, size_t n);
 char *arena_strdup(struct arena *a, const char *s);
 struct bytes arena_bytes(struct arena *a, struct bytes b);
-void arena_reset(struct arena *a); /* keeps the newest block */
+void arena_reset(struct arena *a); /* keeps the newest block, if at most ARENA_KEEP_MAX */
 void arena_fini(struct arena *a);
 
 #endif

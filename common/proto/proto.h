@@ -8,7 +8,8 @@
  *     union { struct msg_ask ask; ... } -- or: const struct msg_ask *m = proto_decode(&arena, frame, &h, &err);
  *
  * Strings, binaries and lists of a decoded message borrow from the frame and the
- * arena.  Text is checked to be UTF-8 without NUL.
+ * arena.  Text is checked to be UTF-8 without NUL,
+ * integers and lengths to be in their shortest form: a message has one encoding.
  */
 #ifndef FERRO_PROTO_PROTO_H
 #define FERRO_PROTO_PROTO_H
@@ -67,6 +68,7 @@ enum cause {
 #define U32(name, field, max) uint32_t field;
 #define U64(name, field) uint64_t field;
 #define STR(name, field, max) struct bytes field;
+#define WORDS(name, field, max) struct bytes field;
 #define BIN(name, field, max) struct bytes field;
 #define FIX(name, field, len) uint8_t field[len];
 #define LIST(name, field, rec, max) struct { const struct rec_##rec *v; uint32_t n; } field;
@@ -77,6 +79,7 @@ enum cause {
 #undef U32
 #undef U64
 #undef STR
+#undef WORDS
 #undef BIN
 #undef FIX
 #undef LIST
@@ -88,6 +91,7 @@ enum msg_tag {
 #define U32(name, field, max)
 #define U64(name, field)
 #define STR(name, field, max)
+#define WORDS(name, field, max)
 #define BIN(name, field, max)
 #define FIX(name, field, len)
 #define LIST(name, field, rec, max)
@@ -98,6 +102,7 @@ enum msg_tag {
 #undef U32
 #undef U64
 #undef STR
+#undef WORDS
 #undef BIN
 #undef FIX
 #undef LIST
@@ -110,7 +115,10 @@ struct head {
 };
 
 /* Append the frame of `msg` (a struct msg_X matching head->tag) to `out`.
- * A field beyond its limit is a programmer's error (assert). */
+ * A field beyond its limit is a programmer's error (assert); WORDS are cut, and
+ * bytes of text that aren't UTF-8 go out as '?', so that what was encoded decodes.
+ * A frame may come out over PROTO_FRAME_BYTES_MAX, which receivers refuse: who
+ * encodes lists that grow with a user's job checks out->n. */
 void proto_encode(struct buf *out, const struct head *head, const void *msg);
 
 /* The tag of a frame that may be decoded at all: right magic, known tag, and
