@@ -39,10 +39,12 @@ command -v dpkg-query >/dev/null || exit 0 # not Debian: the compiler will say w
 # wanted GROUP...: "package command" lines.  Containers are only tested where an engine runs.
 wanted() {
     for group; do
-        [ "$group" != docker ] || [ -S "${DOCKER_SOCKET:-/var/run/docker.sock}" ] || continue
+        [ "$group" != docker ] || [ -w /var/run/docker.sock ] || continue
         echo "$list" | while read -r g package cmd; do
             [ "$g" = "$group" ] || continue
-            [ -n "$cmd" ] && command -v "$cmd" >/dev/null || echo "$package"
+            [ -z "$cmd" ] || ! command -v "$cmd" >/dev/null || continue
+            [ "$package" != docker-compose ] || ! docker compose version >/dev/null 2>&1 || continue
+            echo "$package"
         done
     done
 }

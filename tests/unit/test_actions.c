@@ -63,7 +63,8 @@ Test(actions, log_keeps_the_words_whatever_comes_after)
 /* The authors' code, seeded with splitmix64 from 0, gives these. */
 Test(actions, prng_is_xoshiro256starstar)
 {
-    static const uint64_t state[] = { 0xe220a8397b1dcdaf, 0x6e789e6aa1b965f4, 0x06c45d188009454f, 0xf88bb8a8724c81ec };
+    static const uint64_t state[] = { 0xe220a8397b1dcdaf, 0x6e789e6aa1b965f4, 0x06c45d188009454f,
+                                      0xf88bb8a8724c81ec };
     static const uint64_t first[] = { 0x99ec5f36cb75f2b4, 0xbf6e1f784956452a, 0x1a5f849d4933e6e0 };
     struct prng p;
     prng_seed(&p, 0);
