@@ -109,11 +109,13 @@ typedef struct {
     } u;
 } fe_datum;
 
+/* clang-format off */
 static inline fe_datum fe_datum_i(int64_t i) { fe_datum d; d.kind = FERRO_I64; d.u.i = i; return d; }
 static inline fe_datum fe_datum_f(double f) { fe_datum d; d.kind = FERRO_F64; d.u.f = f; return d; }
 static inline fe_datum fe_datum_s(fe_slice s) { fe_datum d; d.kind = FERRO_TEXT; d.u.s = s; return d; }
 static inline fe_datum fe_datum_c(const char *c) { return fe_datum_s(fe_str(c)); }
 static inline fe_datum fe_datum_d(fe_datum d) { return d; }
+/* clang-format on */
 
 /* A struct as a key or value: fe_emit(t, name, FERRO_BYTES(hit)). */
 static inline fe_datum fe_datum_b(const void *p, size_t n)

@@ -62,6 +62,7 @@ enum cause {
 #define REPORT_SAVE_BLOCK 4u  /* the part is a block; the driver pulls it */
 #define REPORT_RESULT_BLOCK 8u /* the result is a block; the driver pulls it */
 
+/* clang-format off */
 /* Structs: struct rec_NAME and struct msg_NAME. */
 #define REC(name) struct rec_##name {
 #define MSG(tag, NAME, name, senders, prose) struct msg_##name {
@@ -108,6 +109,7 @@ enum msg_tag {
 #undef LIST
 #undef END
 };
+/* clang-format on */
 
 struct head {
     uint8_t tag;
