@@ -48,6 +48,7 @@ enum op_code {
 struct plan_node {
     uint32_t op;
     fe_type key, value; /* of the records that it puts out (sinks: of those that it takes) */
+    fe_type in_key, in_value; /* OP_READ_*: of the records that the shuffle brings */
     uint64_t fn;        /* the user function's offset in the job's library; 0: none */
     const char *fn_name; /* its source name, or the builder's */
     const char *file;    /* where the job's source calls the builder */

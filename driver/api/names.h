@@ -1,0 +1,27 @@
+/* names.h - the input files that a job's names stand for. */
+#ifndef FERRO_API_NAMES_H
+#define FERRO_API_NAMES_H
+
+#include "common/base/arena.h"
+#include "common/base/error.h"
+
+#define NAMES_MAX 4000000u
+
+struct name_row {
+    const char *path; /* absolute */
+    uint64_t bytes, mtime_ns;
+};
+
+struct names {
+    struct arena *arena; /* borrowed; holds the paths */
+    struct buf rows;     /* of struct name_row; the owner frees it with buf_fini */
+    uint32_t count;
+};
+
+/* Add what `name` stands for: a file, a folder (all regular files below, in byte
+ * order, names that begin with '.' left out, links followed) or a glob.  What
+ * exists by that very name is no glob.  -1 and `e` when it matches nothing, or
+ * something below can't be read. */
+int names_add(struct names *n, const char *name, struct error *e);
+
+#endif

@@ -1,0 +1,198 @@
+/* set.c - the builders of transformations: each makes one node of the lineage. */
+#include "driver/api/set.h"
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+fe_set *set_new(fe_app *app, enum op_code op, fe_place place, fe_type key, fe_type value)
+{
+    fe_set *s = arena_alloc(&app->arena, sizeof *s);
+    s->app = app;
+    s->place = place;
+    s->node = (struct plan_node){
+        .op = op, .key = key, .value = value,
+        .fn_name = place.fn ? place.fn : op_name(op), .file = place.file, .line = (uint32_t)place.line,
+        .child = { PLAN_NONE, PLAN_NONE },
+    };
+    return s;
+}
+
+fe_set *set_fail(fe_set *s, const char *fmt, ...)
+{
+    if (s->error)
+        return s;
+    char words[ERROR_WORDS_MAX];
+    int n = snprintf(words, sizeof words, "%s:%d: fe_%s: ", s->place.file, s->place.line, op_name(s->node.op));
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(words + n, sizeof words - (size_t)n, fmt, ap);
+    va_end(ap);
+    s->error = arena_strdup(&s->app->arena, words);
+    return s;
+}
+
+uint64_t set_fn(fe_set *s, const void *fn)
+{
+    Dl_info info;
+    if (!fn)
+        set_fail(s, "the function is NULL");
+    else if (!dladdr(fn, &info) || info.dli_fbase != s->app->library)
+        set_fail(s, "%s is not in the job's own library; call it from a function that is", s->node.fn_name);
+    else
+        return (uint64_t)((const char *)fn - (const char *)s->app->library);
+    return 0;
+}
+
+/* A set made from another one: takes over its application and its error. */
+static fe_set *set_over(fe_set *child, enum op_code op, fe_place place, fe_type key, fe_type value)
+{
+    fe_set *s = set_new(child->app, op, place, key, value);
+    s->child[0] = child;
+    s->error = child->error;
+    return s;
+}
+
+static void check_types(fe_set *s)
+{
+    fe_type types[2] = { s->node.key, s->node.value };
+    for (int i = 0; i < 2; i++) {
+        uint32_t kind = type_kind(types[i]);
+        if (kind > 4 || (kind == 4 && (type_size(types[i]) == 0 || type_size(types[i]) > 65536)))
+            set_fail(s, "the %s's type is none of FERRO_NONE, _TEXT, _I64, _F64 or _STRUCT of 1 to 65536 bytes",
+                     i ? "value" : "key");
+    }
+}
+
+fe_set *fe_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_place place)
+{
+    fe_set *s = set_over(set, OP_MAP, place, key, value);
+    s->node.fn = set_fn(s, (const void *)fn);
+    check_types(s);
+    return s;
+}
+
+fe_set *fe_flat_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_place place)
+{
+    fe_set *s = set_over(set, OP_FLAT_MAP, place, key, value);
+    s->node.fn = set_fn(s, (const void *)fn);
+    check_types(s);
+    return s;
+}
+
+fe_set *fe_filter_at(fe_set *set, fe_keep *fn, fe_place place)
+{
+    fe_set *s = set_over(set, OP_FILTER, place, set->node.key, set->node.value);
+    s->node.fn = set_fn(s, (const void *)fn);
+    return s;
+}
+
+fe_set *fe_map_values_at(fe_set *set, fe_each *fn, fe_type value, fe_place place)
+{
+    fe_set *s = set_over(set, OP_MAP_VALUES, place, set->node.key, value);
+    s->node.fn = set_fn(s, (const void *)fn);
+    check_types(s);
+    return s;
+}
+
+fe_set *fe_union_at(fe_set *a, fe_set *b, fe_place place)
+{
+    fe_set *s = set_over(a, OP_UNION, place, a->node.key, a->node.value);
+    s->child[1] = b;
+    if (!s->error)
+        s->error = b->error;
+    char left[24], right[24];
+    if (a->app != b->app)
+        set_fail(s, "the two datasets belong to different applications");
+    else if (a->node.key != b->node.key)
+        set_fail(s, "keys differ: %s and %s", type_name(a->node.key, left), type_name(b->node.key, right));
+    else if (a->node.value != b->node.value)
+        set_fail(s, "values differ: %s and %s", type_name(a->node.value, left), type_name(b->node.value, right));
+    return s;
+}
+
+/* A shuffle: what it brings has the child's types. */
+static fe_set *set_shuffle(fe_set *child, enum op_code op, fe_place place, fe_type key, fe_type value, uint32_t parts)
+{
+    fe_set *s = set_over(child, op, place, key, value);
+    s->node.in_key = child->node.key;
+    s->node.in_value = child->node.value;
+    s->parts = parts;
+    if (parts > BUCKETS_MAX)
+        set_fail(s, "%u partitions; at most %u", parts, BUCKETS_MAX);
+    return s;
+}
+
+fe_set *fe_reduce_by_key_at(fe_set *set, fe_merge *fn, uint32_t parts, fe_place place)
+{
+    char type[24];
+    fe_set *s = set_shuffle(set, OP_READ_HASH, place, set->node.key, set->node.value, parts);
+    s->node.fn = set_fn(s, (const void *)fn);
+    if (set->node.key == FERRO_NONE)
+        set_fail(s, "the dataset has no keys");
+    else if (type_size(set->node.value) == 0)
+        set_fail(s, "values must have a fixed size to be merged, these are %s; fe_group_by_key takes any",
+                 type_name(set->node.value, type));
+    return s;
+}
+
+fe_set *fe_reduce_kernel_at(fe_set *set, enum fe_kernel kernel, uint32_t parts, fe_place place)
+{
+    char type[24];
+    fe_type in = set->node.value, out = kernel == FERRO_COUNT ? FERRO_I64 : in;
+    fe_set *s = set_shuffle(set, OP_READ_HASH, place, set->node.key, out, parts);
+    s->node.kernel = kernel;
+    s->node.in_value = out;
+    if (kernel < FERRO_SUM || kernel > FERRO_COUNT)
+        set_fail(s, "no kernel has the number %d", (int)kernel);
+    else if (set->node.key == FERRO_NONE)
+        set_fail(s, "the dataset has no keys");
+    else if (kernel != FERRO_COUNT && in != FERRO_I64 && in != FERRO_F64)
+        set_fail(s, "values must be i64 or f64, these are %s; fe_reduce_by_key takes a function", type_name(in, type));
+    return s;
+}
+
+fe_set *fe_group_by_key_at(fe_set *set, fe_group *fn, fe_type key, fe_type value, uint32_t parts, fe_place place)
+{
+    fe_set *s = set_shuffle(set, OP_READ_GROUPS, place, key, value, parts);
+    s->node.fn = set_fn(s, (const void *)fn);
+    check_types(s);
+    if (set->node.key == FERRO_NONE)
+        set_fail(s, "the dataset has no keys");
+    return s;
+}
+
+static fe_set *set_sort(fe_set *set, enum fe_order order, bool by_value, uint32_t parts, fe_place place)
+{
+    fe_set *s = set_shuffle(set, OP_READ_SORTED, place, set->node.key, set->node.value, parts);
+    s->node.order = order;
+    s->node.by_value = by_value;
+    if (order != FERRO_ASCENDING && order != FERRO_DESCENDING)
+        set_fail(s, "the order is neither FERRO_ASCENDING nor FERRO_DESCENDING");
+    else if ((by_value ? set->node.value : set->node.key) == FERRO_NONE)
+        set_fail(s, "the dataset has no %s to sort by", by_value ? "values" : "keys");
+    return s;
+}
+
+fe_set *fe_sort_by_key_at(fe_set *set, enum fe_order order, uint32_t parts, fe_place place)
+{
+    return set_sort(set, order, false, parts, place);
+}
+
+fe_set *fe_sort_by_value_at(fe_set *set, enum fe_order order, uint32_t parts, fe_place place)
+{
+    return set_sort(set, order, true, parts, place);
+}
+
+fe_set *fe_partitions_at(fe_set *set, uint32_t n, fe_place place)
+{
+    fe_set *s = arena_copy(&set->app->arena, set, sizeof *set);
+    s->place = place;
+    enum op_code op = s->node.op;
+    if (op != OP_READ_HASH && op != OP_READ_GROUPS && op != OP_READ_SORTED)
+        set_fail(s, "fe_partitions goes right after a shuffle (reduce, group, sort), not after %s", op_name(op));
+    else if (n > BUCKETS_MAX)
+        set_fail(s, "%u partitions; at most %u", n, BUCKETS_MAX);
+    s->parts = n;
+    return s;
+}

@@ -1,0 +1,39 @@
+/* set.h - a dataset as the API holds it: one node of the lineage, inside libferro. */
+#ifndef FERRO_API_SET_H
+#define FERRO_API_SET_H
+
+#include "common/base/arena.h"
+#include "driver/api/runtime.h"
+#include "engine/plan.h"
+
+struct fe_app {
+    const struct runtime *runtime; /* borrowed from ferro_job_main's caller */
+    struct arena arena;            /* owns every set */
+    const void *library;           /* load base of the job's library: fn = base + offset */
+    bool failed;                   /* an action has failed and said so */
+};
+
+/* What makes it: a leaf or narrow operator as the plan has it, or a shuffle,
+ * which the planner cuts into the sink of one stage and the leaf of the next. */
+struct fe_set {
+    fe_app *app;
+    const char *error;         /* NULL, or why this dataset can't be: reported by the action */
+    fe_place place;
+    struct plan_node node;     /* op: a leaf's or a narrow operator's; OP_READ_*: a shuffle */
+    fe_set *child[2];
+    uint32_t parts;            /* sources: partitions; shuffles: named by the user, 0: chosen by size */
+};
+
+/* A new set of `app` whose node has this op; place and types filled in. */
+fe_set *set_new(fe_app *app, enum op_code op, fe_place place, fe_type key, fe_type value);
+/* Put an error on a set (the first one stays): "place: builder: words". Returns the set. */
+fe_set *set_fail(fe_set *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Offset of a user's function in the job's library; fails the set when it lies elsewhere. */
+uint64_t set_fn(fe_set *s, const void *fn);
+
+/* Cut the lineage of `last` into stages whose final sink is `sink` (types filled
+ * in here).  Everything lives in `a`.  -1 and `e` when it is too large. */
+int planner_cut(struct arena *a, const fe_set *last, struct plan_node sink, enum stage_kind kind,
+                struct job_spec *out, struct error *e);
+
+#endif
