@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fts.h>
 #include <glob.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
