@@ -48,7 +48,7 @@ const char *op_name(enum op_code op)
     return row ? row->name : "?";
 }
 
-const char *type_name(fe_type t, char buf[24])
+const char *type_name(fe_type t, char buf[TYPE_NAME_MAX])
 {
     switch (type_kind(t)) {
     case 0: return "nothing";
@@ -56,7 +56,7 @@ const char *type_name(fe_type t, char buf[24])
     case 2: return "i64";
     case 3: return "f64";
     }
-    snprintf(buf, 24, "struct of %u bytes", type_size(t));
+    snprintf(buf, TYPE_NAME_MAX, "struct of %u bytes", type_size(t));
     return buf;
 }
 

@@ -84,6 +84,7 @@ const char *op_name(enum op_code op); /* "flat_map" */
 
 static inline uint32_t type_size(fe_type t) { return t & 0x0fffffff; } /* 0: varies, or none */
 static inline uint32_t type_kind(fe_type t) { return t >> 28; }
-const char *type_name(fe_type t, char buf[24]); /* "i64", "struct of 24 bytes" */
+#define TYPE_NAME_MAX 32
+const char *type_name(fe_type t, char buf[TYPE_NAME_MAX]); /* "i64", "struct of 24 bytes" */
 
 #endif

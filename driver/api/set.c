@@ -101,7 +101,7 @@ fe_set *fe_union_at(fe_set *a, fe_set *b, fe_place place)
     s->child[1] = b;
     if (!s->error)
         s->error = b->error;
-    char left[24], right[24];
+    char left[TYPE_NAME_MAX], right[TYPE_NAME_MAX];
     if (a->app != b->app)
         set_fail(s, "the two datasets belong to different applications");
     else if (a->node.key != b->node.key)
@@ -125,7 +125,7 @@ static fe_set *set_shuffle(fe_set *child, enum op_code op, fe_place place, fe_ty
 
 fe_set *fe_reduce_by_key_at(fe_set *set, fe_merge *fn, uint32_t parts, fe_place place)
 {
-    char type[24];
+    char type[TYPE_NAME_MAX];
     fe_set *s = set_shuffle(set, OP_READ_HASH, place, set->node.key, set->node.value, parts);
     s->node.fn = set_fn(s, (const void *)fn);
     if (set->node.key == FERRO_NONE)
@@ -138,7 +138,7 @@ fe_set *fe_reduce_by_key_at(fe_set *set, fe_merge *fn, uint32_t parts, fe_place 
 
 fe_set *fe_reduce_kernel_at(fe_set *set, enum fe_kernel kernel, uint32_t parts, fe_place place)
 {
-    char type[24];
+    char type[TYPE_NAME_MAX];
     fe_type in = set->node.value, out = kernel == FERRO_COUNT ? FERRO_I64 : in;
     fe_set *s = set_shuffle(set, OP_READ_HASH, place, set->node.key, out, parts);
     s->node.kernel = kernel;

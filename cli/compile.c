@@ -1,0 +1,199 @@
+/* compile.c - call the system's C compiler; keep what it made by content.
+ *
+ * The cache (XDG_CACHE_HOME/ferro or ~/.cache/ferro) has for each hash of (path,
+ * source, flags) the object and the list of files it was made of (-MD); it is
+ * good while none of those is newer.
+ */
+#include "cli/compile.h"
+#include "common/base/version.h"
+#include "common/proto/proto.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ARGS_MAX 64
+#define SOURCE_BYTES_MAX (64 << 20)
+
+#if defined(__x86_64__)
+#define JOB_MARCH "-march=x86-64-v2"
+#else
+#define JOB_MARCH "-O2" /* the architecture's own baseline */
+#endif
+
+extern char **environ;
+
+int places_find(struct places *p, struct error *e)
+{
+    char exe[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n < 0)
+        return error_sys(e, "/proc/self/exe");
+    exe[n] = 0;
+    snprintf(p->bin, sizeof p->bin, "%.4000s", dirname(exe));
+    snprintf(p->lib, sizeof p->lib, "%.4000s/../lib", p->bin);
+    static const char *const above[] = { "../include", "../../include", "../../../include" };
+    for (size_t i = 0; i < 3; i++) {
+        char header[PATH_MAX + 64];
+        snprintf(p->include, sizeof p->include, "%.4000s/%s", p->bin, above[i]);
+        snprintf(header, sizeof header, "%s/ferro.h", p->include);
+        if (access(header, R_OK) == 0)
+            return 0;
+    }
+    return error_set(e, ENOENT, "ferro.h is in none of %s/{../,../../}include", p->bin);
+}
+
+static const char *ending(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && !strchr(dot, '/') ? dot : "";
+}
+
+static bool is_cxx(const char *path)
+{
+    const char *x = ending(path);
+    return !strcmp(x, ".cc") || !strcmp(x, ".cpp") || !strcmp(x, ".cxx");
+}
+
+bool is_source(const char *path)
+{
+    return !strcmp(ending(path), ".c") || is_cxx(path);
+}
+
+static int run_compiler(const char *const *args, struct error *e)
+{
+    pid_t pid;
+    int status, r = posix_spawnp(&pid, args[0], NULL, NULL, (char *const *)args, environ);
+    if (r) {
+        errno = r;
+        return error_sys(e, "%s can't be started (a C compiler is needed: apt-get install gcc libc6-dev)", args[0]);
+    }
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return error_sys(e, "%s", args[0]);
+    if (!WIFEXITED(status) || WEXITSTATUS(status))
+        return error_set(e, EINVAL, "%s failed", args[0]);
+    return 0;
+}
+
+int compile_to(const char *source, const char *out, char *const *extra, struct error *e)
+{
+    struct places at;
+    if (places_find(&at, e))
+        return -1;
+    const char *own = getenv(is_cxx(source) ? "CXX" : "CC");
+    const char *args[ARGS_MAX] = {
+        own && *own ? own : is_cxx(source) ? "g++" : "gcc", is_cxx(source) ? "-std=gnu++17" : "-std=gnu11",
+        "-O2", "-g", "-Wall", JOB_MARCH, "-fPIC", "-shared", "-fvisibility=hidden", "-I", at.include, "-o", out, source,
+    };
+    int n = 14;
+    for (; extra && *extra; extra++) {
+        if (n >= ARGS_MAX - 6)
+            return error_set(e, E2BIG, "too many arguments for the compiler");
+        args[n++] = *extra;
+    }
+    args[n++] = "-L";
+    args[n++] = at.lib;
+    args[n++] = "-lferro";
+    args[n++] = "-Wl,-z,defs";
+    return run_compiler(args, e);
+}
+
+/* ---- the cache ---------------------------------------------------------- */
+
+static int read_whole(const char *path, struct buf *out, struct error *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_sys(e, "%s", path);
+    ssize_t n;
+    while ((n = read(fd, buf_grow(out, 65536), 65536)) > 0 && out->n < SOURCE_BYTES_MAX)
+        out->n += (size_t)n;
+    int r = n < 0 ? error_sys(e, "%s", path) : n > 0 ? error_set(e, EFBIG, "%s: too large for a source", path) : 0;
+    close(fd);
+    return r;
+}
+
+static int make_folder(char *path)
+{
+    for (char *slash = path + 1; (slash = strchr(slash, '/')); *slash++ = '/') {
+        *slash = 0;
+        mkdir(path, 0700);
+    }
+    return mkdir(path, 0700) && errno != EEXIST ? -1 : 0;
+}
+
+/* The cache's folder, made when missing. */
+static int cache_folder(char *out, size_t size, struct error *e)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (cache && cache[0] == '/')
+        snprintf(out, size, "%s/ferro", cache);
+    else
+        snprintf(out, size, "%s/.cache/ferro", home && home[0] == '/' ? home : "/tmp");
+    if (make_folder(out) || access(out, W_OK))
+        return error_sys(e, "%s: compiled jobs are kept here; XDG_CACHE_HOME names another place", out);
+    return 0;
+}
+
+/* Is the object at least as new as all that the dependency list names? */
+static bool is_fresh(const char *object, const char *deps)
+{
+    struct stat so, st;
+    struct buf list = { 0 };
+    bool fresh = stat(object, &so) == 0 && read_whole(deps, &list, NULL) == 0 && list.n > 0;
+    if (fresh) {
+        buf_put(&list, "", 1);
+        char *text = strchr((char *)list.p, ':'), *save;
+        for (char *f = text ? strtok_r(text + 1, " \\\n", &save) : NULL; fresh && f; f = strtok_r(NULL, " \\\n", &save))
+            fresh = stat(f, &st) == 0 && (st.st_mtim.tv_sec < so.st_mtim.tv_sec ||
+                                          (st.st_mtim.tv_sec == so.st_mtim.tv_sec && st.st_mtim.tv_nsec <= so.st_mtim.tv_nsec));
+    }
+    buf_fini(&list);
+    return fresh;
+}
+
+static int compile_into_cache(const char *source, const char *object, const char *deps, struct error *e)
+{
+    char made[PATH_MAX];
+    snprintf(made, sizeof made, "%.4000s.%d", object, (int)getpid());
+    char *extra[] = { "-MD", "-MF", (char *)deps, NULL };
+    if (compile_to(source, made, extra, e)) {
+        unlink(made);
+        return error_prefix(e, "%s: ", source);
+    }
+    return rename(made, object) ? error_sys(e, "%s", object) : 0;
+}
+
+const char *compile_cached(struct arena *a, const char *job, struct error *e)
+{
+    char folder[PATH_MAX], path[PATH_MAX], object[PATH_MAX + 64], deps[PATH_MAX + 64], hex[33];
+    if (!realpath(job, path)) {
+        error_sys(e, "%s", job);
+        return NULL;
+    }
+    if (!is_source(job))
+        return arena_strdup(a, path);
+    struct buf text = { 0 };
+    const char *own = getenv(is_cxx(job) ? "CXX" : "CC");
+    buf_printf(&text, "%s %s %s %s\n", FERRO_VERSION, JOB_MARCH, path, own ? own : "");
+    if (read_whole(path, &text, e) || cache_folder(folder, sizeof folder, e)) {
+        buf_fini(&text);
+        return NULL;
+    }
+    block_hex(block_of_content(text.p, text.n), hex);
+    buf_fini(&text);
+    snprintf(object, sizeof object, "%.4000s/%s.so", folder, hex);
+    snprintf(deps, sizeof deps, "%.4000s/%s.d", folder, hex);
+    if (!is_fresh(object, deps) && compile_into_cache(path, object, deps, e))
+        return NULL;
+    return arena_strdup(a, object);
+}
