@@ -1,0 +1,390 @@
+/* cluster.c - see cluster.h. */
+#include "tests/cluster/cluster.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ARGS_MAX 96
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+const char *bin_dir(void)
+{
+    static char dir[PATH_MAX];
+    if (!dir[0]) {
+        const char *b = getenv("B");
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/bin", b ? b : "build");
+        cr_assert(realpath(path, dir), "%s: %s", path, strerror(errno));
+    }
+    return dir;
+}
+
+/* ---- processes ---------------------------------------------------------- */
+
+static void child_output(const struct cluster *c, const char *name, const char *ending, int fd)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s.%s", c->dir, name, ending);
+    int file = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (file < 0 || dup2(file, fd) < 0)
+        _exit(126);
+    close(file);
+}
+
+static void child_exec(const struct cluster *c, const char *name, char *const *argv, int events_at, int events)
+{
+    char *args[ARGS_MAX], path[PATH_MAX + 64], fd[16];
+    int n = 0;
+    for (; argv[n] && n < ARGS_MAX - 4; n++)
+        args[n] = argv[n];
+    args[n] = NULL;
+    if (events >= 0) {
+        snprintf(fd, sizeof fd, "%d", events);
+        memmove(args + events_at + 3, args + events_at + 1, sizeof *args * (size_t)(n - events_at));
+        args[events_at + 1] = "--events";
+        args[events_at + 2] = fd;
+    }
+    snprintf(path, sizeof path, "%s/%s", bin_dir(), argv[0]);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    child_output(c, name, "out", 1);
+    child_output(c, name, "err", 2);
+    execv(strchr(argv[0], '/') ? argv[0] : path, args);
+    _exit(127);
+}
+
+void proc_start(struct cluster *c, struct proc *p, const char *name, char *const *argv, int events_at)
+{
+    int ends[2] = { -1, -1 };
+    free(p->seen);
+    *p = (struct proc){ .events = -1, .err = -1, .out = -1 };
+    snprintf(p->name, sizeof p->name, "%s", name);
+    if (events_at >= 0)
+        cr_assert(pipe2(ends, O_CLOEXEC) == 0);
+    p->pid = fork();
+    cr_assert(p->pid >= 0);
+    if (p->pid == 0) {
+        if (ends[1] >= 0)
+            fcntl(ends[1], F_SETFD, 0);
+        child_exec(c, name, argv, events_at, ends[1]);
+    }
+    if (ends[1] >= 0)
+        close(ends[1]);
+    p->events = ends[0];
+}
+
+void proc_kill(struct proc *p, int sig)
+{
+    if (p->pid > 0)
+        kill(p->pid, sig);
+}
+
+static bool reap_within(struct proc *p, int64_t ms)
+{
+    for (int64_t end = now_ms() + ms; p->pid > 0; poll(NULL, 0, 2)) {
+        pid_t r = waitpid(p->pid, &p->status, WNOHANG);
+        if (r == p->pid)
+            p->pid = 0;
+        else if (now_ms() > end)
+            return false;
+    }
+    return true;
+}
+
+int proc_wait(struct proc *p)
+{
+    cr_assert(reap_within(p, AWAIT_MS), "%s did not end within %d ms; events so far:\n%s", p->name, AWAIT_MS,
+              p->seen ? p->seen : "(none)");
+    return WIFEXITED(p->status) ? WEXITSTATUS(p->status) : 128 + WTERMSIG(p->status);
+}
+
+/* ---- events ------------------------------------------------------------- */
+
+static void remember(struct proc *p, const char *line, size_t n)
+{
+    p->seen = realloc(p->seen, p->nseen + n + 2);
+    memcpy(p->seen + p->nseen, line, n);
+    p->nseen += n;
+    p->seen[p->nseen++] = '\n';
+    p->seen[p->nseen] = 0;
+}
+
+/* The next whole line, parsed; NULL when none comes before `end`. */
+static json_t *event_next(struct proc *p, int64_t end)
+{
+    for (;;) {
+        char *newline = memchr(p->rest, '\n', p->nrest);
+        if (newline) {
+            size_t n = (size_t)(newline - p->rest);
+            json_t *j = json_loadb(p->rest, n, 0, NULL);
+            remember(p, p->rest, n);
+            p->nrest -= n + 1;
+            memmove(p->rest, newline + 1, p->nrest);
+            cr_assert(j, "%s wrote an event that is no JSON: %s", p->name, p->seen);
+            return j;
+        }
+        int64_t left = end - now_ms();
+        struct pollfd fd = { .fd = p->events, .events = POLLIN };
+        if (left <= 0 || poll(&fd, 1, (int)left) <= 0)
+            return NULL;
+        ssize_t got = read(p->events, p->rest + p->nrest, sizeof p->rest - p->nrest);
+        if (got <= 0)
+            return NULL;
+        p->nrest += (size_t)got;
+    }
+}
+
+static bool pair_holds(const json_t *event, const char *pair)
+{
+    char key[64], text[256];
+    const char *eq = strchr(pair, '=');
+    snprintf(key, sizeof key, "%.*s", (int)(eq - pair), pair);
+    const json_t *v = json_object_get(event, key);
+    if (json_is_integer(v))
+        snprintf(text, sizeof text, "%lld", (long long)json_integer_value(v));
+    else
+        snprintf(text, sizeof text, "%s", json_is_string(v) ? json_string_value(v) : "");
+    return strcmp(text, eq + 1) == 0;
+}
+
+static json_t *await(struct proc *p, int64_t ms, const char *event, va_list pairs)
+{
+    json_t *j;
+    for (int64_t end = now_ms() + ms; (j = event_next(p, end)) != NULL; json_decref(j)) {
+        const char *name = json_string_value(json_object_get(j, "event"));
+        if (!name || strcmp(name, event))
+            continue;
+        bool holds = true;
+        va_list each;
+        va_copy(each, pairs);
+        for (const char *pair; holds && (pair = va_arg(each, const char *)) != NULL;)
+            holds = pair_holds(j, pair);
+        va_end(each);
+        if (holds)
+            return j;
+    }
+    return NULL;
+}
+
+json_t *proc_await(struct proc *p, const char *event, ...)
+{
+    va_list pairs;
+    va_start(pairs, event);
+    json_t *j = await(p, AWAIT_MS, event, pairs);
+    va_end(pairs);
+    cr_assert(j, "%s: no event %s within %d ms; so far:\n%s", p->name, event, AWAIT_MS, p->seen ? p->seen : "(none)");
+    return j;
+}
+
+static json_t *await_plain(struct proc *p, int ms, const char *event, ...)
+{
+    va_list none;
+    va_start(none, event);
+    json_t *j = await(p, ms, event, none);
+    va_end(none);
+    return j;
+}
+
+bool proc_await_ms(struct proc *p, int ms, const char *event)
+{
+    json_t *j = await_plain(p, ms, event, NULL);
+    json_decref(j);
+    return j != NULL;
+}
+
+/* ---- files -------------------------------------------------------------- */
+
+char *file_text(const char *fmt, ...)
+{
+    char path[PATH_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(path, sizeof path, fmt, ap);
+    va_end(ap);
+    char *text = calloc(1, 1);
+    size_t n = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    for (ssize_t got = 1; fd >= 0 && got > 0; n += got > 0 ? (size_t)got : 0) {
+        text = realloc(text, n + 65537);
+        got = read(fd, text + n, 65536);
+    }
+    if (fd >= 0)
+        close(fd);
+    text[n] = 0;
+    return text;
+}
+
+void file_write(const char *text, const char *fmt, ...)
+{
+    char path[PATH_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(path, sizeof path, fmt, ap);
+    va_end(ap);
+    FILE *f = fopen(path, "w");
+    cr_assert(f, "%s: %s", path, strerror(errno));
+    fputs(text, f);
+    fclose(f);
+}
+
+char *parts_text(const char *dir)
+{
+    char pattern[PATH_MAX];
+    glob_t g;
+    char *all = calloc(1, 1);
+    size_t n = 0;
+    snprintf(pattern, sizeof pattern, "%s/part-*", dir);
+    if (glob(pattern, 0, NULL, &g) == 0)
+        for (size_t i = 0; i < g.gl_pathc; i++) {
+            char *part = file_text("%s", g.gl_pathv[i]);
+            size_t more = strlen(part);
+            all = realloc(all, n + more + 1);
+            memcpy(all + n, part, more + 1);
+            n += more;
+            free(part);
+        }
+    globfree(&g);
+    return all;
+}
+
+/* ---- services ----------------------------------------------------------- */
+
+/* Split `text` at spaces into argv after `n` arguments; borrows from a copy that is leaked to the test. */
+static int args_split(char **argv, int n, const char *text)
+{
+    char *save, *copy = text ? strdup(text) : NULL;
+    for (char *w = copy ? strtok_r(copy, " ", &save) : NULL; w && n < ARGS_MAX - 1; w = strtok_r(NULL, " ", &save))
+        argv[n++] = w;
+    argv[n] = NULL;
+    return n;
+}
+
+int ferro(struct cluster *c, const char *args, char **out, char **err)
+{
+    static int count;
+    struct proc p = { 0 };
+    char name[32], *argv[ARGS_MAX] = { "ferro" };
+    snprintf(name, sizeof name, "ferro-%d", ++count);
+    args_split(argv, 1, args);
+    proc_start(c, &p, name, argv, -1);
+    int code = proc_wait(&p);
+    if (out)
+        *out = file_text("%s/%s.out", c->dir, name);
+    if (err)
+        *err = file_text("%s/%s.err", c->dir, name);
+    return code;
+}
+
+void ferro_start(struct cluster *c, struct proc *p, const char *args)
+{
+    static int count;
+    char name[32], *argv[ARGS_MAX] = { "ferro" };
+    snprintf(name, sizeof name, "job-%d", ++count);
+    args_split(argv, 1, args);
+    proc_start(c, p, name, argv, 1);
+}
+
+void cluster_init(struct cluster *c)
+{
+    char keys[128], cache[128];
+    *c = (struct cluster){ .dir = "/tmp/ferro-test-XXXXXX" };
+    cr_assert(mkdtemp(c->dir));
+    snprintf(keys, sizeof keys, "keys init %s/keys", c->dir);
+    snprintf(cache, sizeof cache, "%s/cache", c->dir);
+    setenv("XDG_CACHE_HOME", cache, 1);
+    cr_assert(ferro(c, keys, NULL, NULL) == 0, "ferro keys init failed");
+    snprintf(keys, sizeof keys, "%s/keys/users/user.key", c->dir);
+    setenv("FERRO_KEY", keys, 1);
+}
+
+void cluster_manager(struct cluster *c, const char *more)
+{
+    char keys[128], state[128], *argv[ARGS_MAX];
+    snprintf(keys, sizeof keys, "%s/keys", c->dir);
+    snprintf(state, sizeof state, "%s/state", c->dir);
+    mkdir(state, 0700);
+    char *own[] = { "ferro-manager", "--keys", keys, "--state", state, "--listen",
+                    c->manager_addr[0] ? c->manager_addr : "127.0.0.1:0" };
+    memcpy(argv, own, sizeof own);
+    args_split(argv, 7, more);
+    proc_start(c, &c->manager, "manager", argv, 0);
+    json_t *j = proc_await(&c->manager, "listening", NULL);
+    snprintf(c->manager_addr, sizeof c->manager_addr, "%s", json_string_value(json_object_get(j, "address")));
+    json_decref(j);
+    setenv("FERRO_MANAGER", c->manager_addr, 1);
+}
+
+void cluster_executor(struct cluster *c, int i, const char *more)
+{
+    char key[128], blocks[128], name[32], *argv[ARGS_MAX];
+    snprintf(key, sizeof key, "%s/keys/join.key", c->dir);
+    snprintf(blocks, sizeof blocks, "%s/blocks", c->dir);
+    snprintf(name, sizeof name, "executor-%d", i);
+    char *own[] = { "ferro-executor", "--manager", c->manager_addr, "--key", key, "--host", name, "--slots", "1",
+                    "--dir", blocks, "--disk", blocks, "--read", c->dir };
+    memcpy(argv, own, sizeof own);
+    args_split(argv, sizeof own / sizeof *own, more);
+    proc_start(c, &c->executor[i], name, argv, 0);
+    json_decref(proc_await(&c->executor[i], "executor.joined", NULL));
+}
+
+void cluster_driver(struct cluster *c)
+{
+    char key[128];
+    snprintf(key, sizeof key, "%s/keys/service.key", c->dir);
+    char *argv[] = { "ferro-driver", "serve", "--manager", c->manager_addr, "--key", key, "--dir", c->dir, NULL };
+    proc_start(c, &c->driver, "driver", argv, 1);
+    json_decref(proc_await(&c->driver, "service.joined", NULL));
+}
+
+void cluster_start(struct cluster *c, int executors)
+{
+    cluster_init(c);
+    cluster_manager(c, NULL);
+    for (int i = 0; i < executors; i++)
+        cluster_executor(c, i, NULL);
+}
+
+static void proc_stop(struct proc *p)
+{
+    proc_kill(p, SIGCONT);
+    proc_kill(p, SIGTERM);
+    if (!reap_within(p, 10000)) {
+        proc_kill(p, SIGKILL);
+        reap_within(p, AWAIT_MS);
+        cr_expect(false, "%s did not end on SIGTERM within 10 s", p->name);
+    }
+    if (p->events > 0)
+        close(p->events);
+    free(p->seen);
+    p->seen = NULL;
+    p->events = -1;
+}
+
+void cluster_fini(struct cluster *c)
+{
+    char command[128];
+    for (int i = 0; i < EXECUTORS_MAX; i++)
+        proc_stop(&c->executor[i]);
+    proc_stop(&c->driver);
+    proc_stop(&c->manager);
+    snprintf(command, sizeof command, "rm -rf %s", c->dir);
+    cr_assert(system(command) == 0);
+}
