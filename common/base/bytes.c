@@ -119,10 +119,13 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    uint8_t *p = buf_grow(b, BUF_BYTES_MIN);
+    int n = vsnprintf((char *)p, b->cap - b->n, fmt, ap);
     assert(n >= 0);
-    uint8_t *p = buf_grow(b, (size_t)n + 1);
-    vsnprintf((char *)p, (size_t)n + 1, fmt, again);
+    if ((size_t)n >= b->cap - b->n) {
+        p = buf_grow(b, (size_t)n + 1);
+        vsnprintf((char *)p, (size_t)n + 1, fmt, again);
+    }
     b->n += (size_t)n;
     va_end(again);
     va_end(ap);

@@ -127,17 +127,25 @@ static const char *sender_name(enum role role)
     return "peer of no known role";
 }
 
-uint8_t proto_admit(struct bytes frame, enum role sender, struct error *e)
+const struct message *proto_message(struct bytes frame, struct error *e)
 {
     if (frame.n > PROTO_FRAME_BYTES_MAX)
-        return error_set(e, EMSGSIZE, "a frame of %u bytes; %u are allowed", frame.n, PROTO_FRAME_BYTES_MAX), 0;
+        return error_set(e, EMSGSIZE, "a frame of %u bytes; %u are allowed", frame.n, PROTO_FRAME_BYTES_MAX), NULL;
     if (frame.n <= PROTO_HEAD_BYTES)
-        return error_set(e, EPROTO, "a frame of %u bytes holds no message", frame.n), 0;
+        return error_set(e, EPROTO, "a frame of %u bytes holds no message", frame.n), NULL;
     if (frame.p[0] != PROTO_MAGIC)
-        return error_set(e, EPROTO, "a frame that starts with 0x%02x is not ours", frame.p[0]), 0;
+        return error_set(e, EPROTO, "a frame that starts with 0x%02x is not ours", frame.p[0]), NULL;
     const struct message *m = message_of(frame.p[1]);
     if (m == NULL)
-        return error_set(e, EPROTO, "no message has the tag %u", frame.p[1]), 0;
+        error_set(e, EPROTO, "no message has the tag %u", frame.p[1]);
+    return m;
+}
+
+uint8_t proto_admit(struct bytes frame, enum role sender, struct error *e)
+{
+    const struct message *m = proto_message(frame, e);
+    if (m == NULL)
+        return 0;
     if (!(m->senders & (uint32_t)sender))
         return error_set(e, EPERM, "%s may not come from a %s", m->name, sender_name(sender)), 0;
     return frame.p[1];

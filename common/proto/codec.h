@@ -42,6 +42,9 @@ struct message {
 
 extern const struct message proto_messages[PROTO_TAGS];
 
+/* The row of a frame's tag: size, magic and tag are checked, nothing more.  NULL and `e` otherwise. */
+const struct message *proto_message(struct bytes frame, struct error *e);
+
 /* Iterative check of foreign msgpack, without allocation: exactly one object
  * that fills `object`, each count no more than the bytes left, nesting at most
  * PROTO_DEPTH_MAX.  0, or -1 and `e` (EPROTO). */

@@ -206,9 +206,9 @@ static int read_head(struct reader *r, const struct message *m, struct head *hea
 
 const void *proto_decode(struct arena *a, struct bytes frame, struct head *head, struct error *e)
 {
-    if (proto_admit(frame, (enum role)~0u, e) == 0)
+    const struct message *m = proto_message(frame, e);
+    if (m == NULL)
         return NULL;
-    const struct message *m = &proto_messages[frame.p[1]];
     struct bytes object = {frame.p + PROTO_HEAD_BYTES, frame.n - PROTO_HEAD_BYTES};
     struct reader r = {object.p, object.p + object.n, a, e};
     head->tag = frame.p[1];

@@ -51,7 +51,8 @@ char *block_hex(struct block_id id, char out[33])
 }
 
 /* Codes 1 to 255 stand for 2^0 to 2^64, evenly on the logarithmic scale: two
- * neighbours differ by 19 %, so the nearest is at most 9.2 % off. */
+ * neighbours differ by 19 %, so the nearest is at most 9.2 % off
+ * (and a few bytes are rounded to whole ones). */
 #define CODES_PER_OCTAVE (254.0 / 64.0)
 
 uint8_t size_code(uint64_t bytes)
