@@ -58,7 +58,7 @@ char *arena_strdup(struct arena *a, const char *s)
 
 struct bytes arena_bytes(struct arena *a, struct bytes b)
 {
-    return (struct bytes){arena_copy(a, b.p, b.n), b.n};
+    return (struct bytes){ arena_copy(a, b.p, b.n), b.n };
 }
 
 static void free_blocks(struct arena_block *b)
@@ -86,5 +86,5 @@ void arena_reset(struct arena *a)
 void arena_fini(struct arena *a)
 {
     free_blocks(a->blocks);
-    *a = (struct arena){0};
+    *a = (struct arena){ 0 };
 }

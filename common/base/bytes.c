@@ -11,7 +11,7 @@
 
 struct bytes bytes_of(const char *text)
 {
-    return (struct bytes){(const uint8_t *)text, (uint32_t)strlen(text)};
+    return (struct bytes){ (const uint8_t *)text, (uint32_t)strlen(text) };
 }
 
 int bytes_eq(struct bytes a, struct bytes b)
@@ -139,5 +139,5 @@ void buf_reset(struct buf *b)
 void buf_fini(struct buf *b)
 {
     free(b->p);
-    *b = (struct buf){0};
+    *b = (struct buf){ 0 };
 }

@@ -16,8 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINE_BYTES_MAX 4096    /* as PIPE_BUF: a pipe takes such a line whole */
-#define EVENT_WAIT_MS_MAX 200  /* once, for a reader of events that lags; then events are dropped, and counted */
+#define LINE_BYTES_MAX 4096 /* as PIPE_BUF: a pipe takes such a line whole */
+#define EVENT_WAIT_MS_MAX \
+    200 /* once, for a reader of events that lags; then events are dropped, and counted */
 #define SERVICE_BYTES_MAX 32
 
 static struct {
@@ -27,15 +28,15 @@ static struct {
     int events_fd;
     pthread_mutex_t lock; /* of what follows, and of the order of events */
     uint64_t dropped;
-} logger = {.service = "ferro", .most = LOG_INFO, .events_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
+} logger = { .service = "ferro", .most = LOG_INFO, .events_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static const struct {
     const char *name, *colour;
 } levels[] = {
-    [LOG_ERROR] = {"error", "\033[1;31m"},
-    [LOG_WARN] = {"warn", "\033[1;33m"},
-    [LOG_INFO] = {"info", "\033[32m"},
-    [LOG_DEBUG] = {"debug", "\033[2m"},
+    [LOG_ERROR] = { "error", "\033[1;31m" },
+    [LOG_WARN] = { "warn", "\033[1;33m" },
+    [LOG_INFO] = { "info", "\033[32m" },
+    [LOG_DEBUG] = { "debug", "\033[2m" },
 };
 
 void log_init(const char *service, enum log_level most, int events_fd)
@@ -71,7 +72,7 @@ static void write_line(int fd, const char *line, size_t n)
         done = write(fd, line, n);
     while (done < 0 && errno == EINTR);
     if (done < 0 && errno == EPIPE && !sigismember(&pending, SIGPIPE))
-        while (sigtimedwait(&pipe_only, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
+        while (sigtimedwait(&pipe_only, NULL, &(struct timespec){ 0 }) < 0 && errno == EINTR)
             continue;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
@@ -136,7 +137,7 @@ void log_line(enum log_level level, const char *fmt, ...)
     vsnprintf(words, sizeof words, fmt, ap);
     va_end(ap);
     int kept = errno;
-    struct line l = {.max = LINE_BYTES_MAX - 1};
+    struct line l = { .max = LINE_BYTES_MAX - 1 };
     add_time(&l);
     add(&l, "%s%s%s %s ", logger.colour ? levels[level].colour : "", levels[level].name,
         logger.colour ? "\033[0m" : "", logger.service);
@@ -195,7 +196,7 @@ static void add_pairs(struct line *l, va_list ap)
 /* Is there room for a line?  A reader that lags is waited for once, shortly. */
 static bool reader_ready(void)
 {
-    struct pollfd p = {.fd = logger.events_fd, .events = POLLOUT};
+    struct pollfd p = { .fd = logger.events_fd, .events = POLLOUT };
     return poll(&p, 1, logger.dropped == 0 ? EVENT_WAIT_MS_MAX : 0) == 1;
 }
 
@@ -203,7 +204,7 @@ void event_emit(const char *name, ...)
 {
     if (logger.events_fd < 0)
         return;
-    struct line l = {.max = LINE_BYTES_MAX - 48}; /* room for the end of the line */
+    struct line l = { .max = LINE_BYTES_MAX - 48 }; /* room for the end of the line */
     add(&l, "{\"event\":\"%s\",\"service\":\"%s\",\"ms\":%llu", name, logger.service,
         (unsigned long long)(clock_now_ns() / 1000000u));
     va_list ap;

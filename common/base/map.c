@@ -111,7 +111,7 @@ void map_put_u64(struct map *m, uint64_t key, uint64_t value)
         return;
     }
     make_room(m);
-    m->entries[m->end] = (struct map_entry){key, value, true};
+    m->entries[m->end] = (struct map_entry){ key, value, true };
     m->slots[find_slot(m, key)] = ++m->end;
     m->n++;
 }
@@ -159,7 +159,7 @@ void map_fini(struct map *m)
 {
     free(m->entries);
     free(m->slots);
-    *m = (struct map){0};
+    *m = (struct map){ 0 };
 }
 
 uint32_t map_next(const struct map *m, uint32_t from)

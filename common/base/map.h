@@ -31,8 +31,8 @@ struct map {
 
 #define MAP_ENTRIES_MAX (1u << 28) /* more is a programmer's error: callers have limits of their own */
 
-void *map_get(const struct map *m, uint64_t key);                       /* NULL: not there */
-bool map_get_u64(const struct map *m, uint64_t key, uint64_t *value);   /* false: not there, *value untouched */
+void *map_get(const struct map *m, uint64_t key);                     /* NULL: not there */
+bool map_get_u64(const struct map *m, uint64_t key, uint64_t *value); /* false: not there, *value untouched */
 bool map_has(const struct map *m, uint64_t key);
 
 /* Set key's value.  A key that was there keeps its place in the order. */

@@ -57,7 +57,8 @@ static void print_row(FILE *out, const struct option_row *row)
         snprintf(fallback, sizeof fallback, " (default: %s)", row->fallback);
     if (row->env != NULL)
         snprintf(env, sizeof env, " [%s]", row->env);
-    snprintf(text, sizeof text, "%s%s%s%s", row->help, row->type == OPT_LIST ? "; may be repeated" : "", fallback, env);
+    snprintf(text, sizeof text, "%s%s%s%s", row->help, row->type == OPT_LIST ? "; may be repeated" : "",
+             fallback, env);
     options_help_line(out, left, text);
 }
 
@@ -92,7 +93,8 @@ static size_t distance(const char *a, const char *b)
             if (i > 0 && j > 0) {
                 best = d[i - 1][j] + 1 < best ? d[i - 1][j] + 1 : best;
                 best = d[i][j - 1] + 1 < best ? d[i][j - 1] + 1 : best;
-                if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
+                if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                    d[i - 2][j - 2] + 1 < best)
                     best = d[i - 2][j - 2] + 1;
             }
             d[i][j] = best;
@@ -103,7 +105,8 @@ static size_t distance(const char *a, const char *b)
 const char *options_near(const char *word, const char *const *candidates)
 {
     const char *near = NULL;
-    size_t least = strlen(word) / 3 < 2 ? strlen(word) / 3 + 1 : 3; /* one edit in short words, two in longer ones */
+    size_t least =
+        strlen(word) / 3 < 2 ? strlen(word) / 3 + 1 : 3; /* one edit in short words, two in longer ones */
     for (; *candidates != NULL; candidates++) {
         size_t edits = distance(word, *candidates);
         if (edits < least) {

@@ -10,10 +10,10 @@ struct unit {
 };
 
 static const struct unit sizes[] = {
-    {"B", 1}, {"K", 1024}, {"M", 1ull << 20}, {"G", 1ull << 30}, {"T", 1ull << 40}, {NULL, 0},
+    { "B", 1 }, { "K", 1024 }, { "M", 1ull << 20 }, { "G", 1ull << 30 }, { "T", 1ull << 40 }, { NULL, 0 },
 };
 static const struct unit times[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0},
+    { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 }, { NULL, 0 },
 };
 
 /* Decimal digits; *end is what follows them.  -1: none, or too large. */
@@ -59,7 +59,8 @@ int options_bytes(const char *text, uint64_t *out)
     for (const struct unit *u = sizes; u->name != NULL; u++) {
         if (strncasecmp(end, u->name, 1) != 0)
             continue;
-        bool whole = end[1] == 0 || (u->times > 1 && (strcasecmp(end + 1, "iB") == 0 || strcasecmp(end + 1, "B") == 0));
+        bool whole = end[1] == 0 ||
+                     (u->times > 1 && (strcasecmp(end + 1, "iB") == 0 || strcasecmp(end + 1, "B") == 0));
         return whole ? scale(v, u->times, out) : -1;
     }
     return -1;
@@ -100,7 +101,7 @@ int options_hostport(const char *text)
 
 static int read_flag(const char *text, bool *out)
 {
-    static const char *const words[] = {"0", "1", "no", "yes", "false", "true", "off", "on"};
+    static const char *const words[] = { "0", "1", "no", "yes", "false", "true", "off", "on" };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcasecmp(text, words[i]) == 0) {
             *out = i & 1;
@@ -125,21 +126,14 @@ int option_value_read(const struct option_row *row, const char *text, void *fiel
 {
     bool ok = true;
     switch (row->type) {
-    case OPT_FLAG:
-        return read_flag(text, field);
+    case OPT_FLAG: return read_flag(text, field);
     case OPT_U64:
     case OPT_BYTES:
-    case OPT_DURATION:
-        return read_number(row, text, field);
-    case OPT_HOSTPORT:
-        ok = options_hostport(text) == 0;
-        break;
-    case OPT_PATH:
-        ok = *text != 0;
-        break;
+    case OPT_DURATION: return read_number(row, text, field);
+    case OPT_HOSTPORT: ok = options_hostport(text) == 0; break;
+    case OPT_PATH: ok = *text != 0; break;
     case OPT_STRING:
-    case OPT_LIST:
-        break;
+    case OPT_LIST: break;
     }
     if (ok)
         *(const char **)field = text;

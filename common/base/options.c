@@ -78,7 +78,7 @@ static int unknown(struct parser *p, const char *word, size_t n)
     names[count++] = "version";
     names[count] = NULL;
     char name[64];
-    bytes_text((struct bytes){(const uint8_t *)word, (uint32_t)n}, name, sizeof name);
+    bytes_text((struct bytes){ (const uint8_t *)word, (uint32_t)n }, name, sizeof name);
     const char *near = options_near(name, names);
     return error_set(p->e, EINVAL, "%s: there is no option --%s; %s%s%s", p->program->name, name,
                      near == NULL ? "see --help" : "did you mean --", near == NULL ? "" : near,
@@ -95,10 +95,11 @@ static int take(struct parser *p, const struct option_row *row, const char *text
         return error_set(p->e, EINVAL, "%s: %s takes no value; see --help", p->program->name, name);
     int used = row->type != OPT_FLAG && text == NULL;
     if (used && next == NULL)
-        return error_set(p->e, EINVAL, "%s: %s needs a value: %s; see --help", p->program->name, name, row->value);
+        return error_set(p->e, EINVAL, "%s: %s needs a value: %s; see --help", p->program->name, name,
+                         row->value);
     ptrdiff_t i = row - p->program->rows;
     if (row->type == OPT_LIST && !p->given[i]) /* replaces the fallback */
-        *(struct option_list *)(void *)((char *)p->into + row->offset) = (struct option_list){0};
+        *(struct option_list *)(void *)((char *)p->into + row->offset) = (struct option_list){ 0 };
     p->given[i] = true;
     if (row->type == OPT_FLAG)
         *(bool *)((char *)p->into + row->offset) = true;
@@ -166,12 +167,10 @@ static int take_fallbacks(struct parser *p)
     for (const struct option_row *row = p->program->rows; row->name != NULL; row++) {
         assert(row - p->program->rows < OPTIONS_MAX);
         struct option_list *list = (void *)((char *)p->into + row->offset);
-        if (row->type == OPT_FLAG && row->fallback == NULL)
-            *(bool *)list = false;
         if (row->fallback == NULL)
             continue;
         if (row->type == OPT_LIST)
-            *list = (struct option_list){0}, append_parts(p->arena, list, row->fallback);
+            *list = (struct option_list){ 0 }, append_parts(p->arena, list, row->fallback);
         else if (store(p, row, row->name, row->fallback) < 0)
             return -1;
     }
@@ -187,19 +186,19 @@ static int take_environment(struct parser *p)
             continue;
         struct option_list *list = (void *)((char *)p->into + row->offset);
         if (row->type == OPT_LIST)
-            *list = (struct option_list){0}, append_parts(p->arena, list, text);
+            *list = (struct option_list){ 0 }, append_parts(p->arena, list, text);
         else if (store(p, row, row->env, text) < 0)
             return -1;
     }
     return 0;
 }
 
-int options_parse(const struct options_program *program, int argc, char **argv, void *into, struct option_list *rest,
-                  struct arena *a, struct error *e)
+int options_parse(const struct options_program *program, int argc, char **argv, void *into,
+                  struct option_list *rest, struct arena *a, struct error *e)
 {
-    struct parser p = {.program = program, .into = into, .arena = a, .e = e};
+    struct parser p = { .program = program, .into = into, .arena = a, .e = e };
     if (rest != NULL)
-        *rest = (struct option_list){.v = arena_alloc(a, sizeof(char *))};
+        *rest = (struct option_list){ .v = arena_alloc(a, sizeof(char *)) };
     if (take_fallbacks(&p) < 0)
         return -1;
     int rc = take_arguments(&p, argc, argv, rest);
@@ -209,7 +208,7 @@ int options_parse(const struct options_program *program, int argc, char **argv, 
 int options_set(const struct options_program *program, const char *name, const char *text, void *into,
                 struct arena *a, struct error *e)
 {
-    struct parser p = {.program = program, .into = into, .arena = a, .e = e};
+    struct parser p = { .program = program, .into = into, .arena = a, .e = e };
     const struct option_row *row = find_long(program, name, strlen(name));
     return row == NULL ? unknown(&p, name, strlen(name)) : store(&p, row, name, text);
 }

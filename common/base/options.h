@@ -32,21 +32,21 @@ struct option_list {
     uint32_t n;
 };
 
-enum option_type {     /* the field at `offset` is a ... */
-    OPT_FLAG,          /* bool; takes no value.  In the environment: 1 yes true on, 0 no false off */
-    OPT_STRING,        /* const char * */
-    OPT_U64,           /* uint64_t: a whole decimal number */
-    OPT_BYTES,         /* uint64_t: 65536, 64K, 512M, 4G, 1T (powers of 1024; "MiB" is as good as "M") */
-    OPT_DURATION,      /* uint64_t milliseconds: 500ms, 20s, 5m, 1h; 0 needs no unit */
-    OPT_HOSTPORT,      /* const char *: name:7400, 10.0.0.1:7400, [::1]:7400, *:7400 */
-    OPT_PATH,          /* const char *, not empty */
-    OPT_LIST,          /* struct option_list: may be repeated; in the environment separated by ':' */
+enum option_type {             /* the field at `offset` is a ... */
+                   OPT_FLAG,   /* bool; takes no value.  In the environment: 1 yes true on, 0 no false off */
+                   OPT_STRING, /* const char * */
+                   OPT_U64,    /* uint64_t: a whole decimal number */
+                   OPT_BYTES, /* uint64_t: 65536, 64K, 512M, 4G, 1T (powers of 1024; "MiB" is as good as "M") */
+                   OPT_DURATION, /* uint64_t milliseconds: 500ms, 20s, 5m, 1h; 0 needs no unit */
+                   OPT_HOSTPORT, /* const char *: name:7400, 10.0.0.1:7400, [::1]:7400, *:7400 */
+                   OPT_PATH,     /* const char *, not empty */
+                   OPT_LIST, /* struct option_list: may be repeated; in the environment separated by ':' */
 };
 
 struct option_row {
-    const char *name;     /* without the dashes; NULL ends the table */
-    char letter;          /* -s, or 0 */
-    const char *value;    /* the value's name in --help; NULL for a flag */
+    const char *name;  /* without the dashes; NULL ends the table */
+    char letter;       /* -s, or 0 */
+    const char *value; /* the value's name in --help; NULL for a flag */
     enum option_type type;
     size_t offset;        /* of the field in the struct that options_parse() fills */
     uint64_t min, max;    /* of U64, BYTES and DURATION (ms); max 0: no limit */
@@ -60,8 +60,8 @@ struct options_program {
     const char *usage; /* what follows the name: "[OPTION]... JOB [ARGUMENT]..." */
     const char *about; /* one paragraph */
     const struct option_row *rows;
-    const char *after;      /* text after the options (examples), or NULL */
-    bool job_args;          /* the first argument that is no option ends the options: the rest is a job's own */
+    const char *after; /* text after the options (examples), or NULL */
+    bool job_args;     /* the first argument that is no option ends the options: the rest is a job's own */
 };
 
 #define OPTIONS_HELP 1    /* --help or -h was given: call options_help(stdout), exit 0 */
@@ -72,12 +72,12 @@ struct options_program {
  * Strings borrow from argv, the environment, the table and the arena.
  * 0, OPTIONS_HELP, OPTIONS_VERSION; or -1 and one line in `e` that names the
  * program, the option, the value and what is allowed (exit with 2). */
-int options_parse(const struct options_program *p, int argc, char **argv, void *into, struct option_list *rest,
-                  struct arena *a, struct error *e);
+int options_parse(const struct options_program *p, int argc, char **argv, void *into,
+                  struct option_list *rest, struct arena *a, struct error *e);
 
 /* Set one row's field from text, as if given on the command line (configuration files, tests). */
-int options_set(const struct options_program *p, const char *name, const char *text, void *into, struct arena *a,
-                struct error *e);
+int options_set(const struct options_program *p, const char *name, const char *text, void *into,
+                struct arena *a, struct error *e);
 
 void options_help(const struct options_program *p, FILE *out);
 

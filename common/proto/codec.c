@@ -10,72 +10,38 @@
 #include <msgpack/pack.h>
 #include <string.h>
 
+/* clang-format off */
 /* ---- the table -------------------------------------------------------------
  * Pass 1: within a record or message, fields are given by its bare name. */
 #define REC(name) typedef struct rec_##name layout_##name;
 #define MSG(tag, NAME, name, senders, prose) typedef struct msg_##name layout_##name;
-#define U32(name, field, max)
-#define U64(name, field)
-#define STR(name, field, max)
-#define WORDS(name, field, max)
-#define BIN(name, field, max)
-#define FIX(name, field, len)
-#define LIST(name, field, rec, max)
-#define END(name)
 #include "common/proto/messages.def"
-#undef REC
-#undef MSG
-#undef U32
-#undef U64
-#undef STR
-#undef WORDS
-#undef BIN
-#undef FIX
-#undef LIST
-#undef END
 
 /* Pass 2: an array of fields and a shape for each.  Records precede their users. */
 #define AT(name, field) #field, .offset = offsetof(layout_##name, field)
 #define REC(name) static const struct field fields_##name[] = {
 #define MSG(tag, NAME, name, senders, prose) REC(name)
-#define U32(name, field, limit) {AT(name, field), .kind = FIELD_U32, .max = (limit)},
-#define U64(name, field) {AT(name, field), .kind = FIELD_U64},
-#define STR(name, field, limit) {AT(name, field), .kind = FIELD_STR, .max = (limit)},
-#define WORDS(name, field, limit) {AT(name, field), .kind = FIELD_WORDS, .max = (limit)},
-#define BIN(name, field, limit) {AT(name, field), .kind = FIELD_BIN, .max = (limit)},
-#define FIX(name, field, len) {AT(name, field), .kind = FIELD_FIX, .max = (len)},
-#define LIST(name, field, rec, limit) {AT(name, field), .kind = FIELD_LIST, .max = (limit), .record = &shape_##rec},
-#define END(name)                                                                                                  \
-    }                                                                                                              \
-    ;                                                                                                              \
-    static const struct shape shape_##name = {#name, fields_##name, sizeof fields_##name / sizeof(struct field),   \
-                                              sizeof(layout_##name)};
+#define U32(name, field, limit) { AT(name, field), .kind = FIELD_U32, .max = (limit) },
+#define U64(name, field) { AT(name, field), .kind = FIELD_U64 },
+#define STR(name, field, limit) { AT(name, field), .kind = FIELD_STR, .max = (limit) },
+#define WORDS(name, field, limit) { AT(name, field), .kind = FIELD_WORDS, .max = (limit) },
+#define BIN(name, field, limit) { AT(name, field), .kind = FIELD_BIN, .max = (limit) },
+#define FIX(name, field, len) { AT(name, field), .kind = FIELD_FIX, .max = (len) },
+#define LIST(name, field, rec, limit) \
+    { AT(name, field), .kind = FIELD_LIST, .max = (limit), .record = &shape_##rec },
+#define END(name) \
+    }; \
+    static const struct shape shape_##name = { \
+        #name, fields_##name, sizeof fields_##name / sizeof *fields_##name, sizeof(layout_##name) \
+    };
 #include "common/proto/messages.def"
-#undef REC
-#undef MSG
-#undef U32
-#undef U64
-#undef STR
-#undef WORDS
-#undef BIN
-#undef FIX
-#undef LIST
-#undef END
 
 /* Pass 3: by tag. */
-#define REC(name)
-#define MSG(tag, NAME, name, senders, prose) [tag] = {#NAME, prose, senders, &shape_##name},
-#define U32(name, field, max)
-#define U64(name, field)
-#define STR(name, field, max)
-#define WORDS(name, field, max)
-#define BIN(name, field, max)
-#define FIX(name, field, len)
-#define LIST(name, field, rec, max)
-#define END(name)
+#define MSG(tag, NAME, name, senders, prose) [tag] = { #NAME, prose, senders, &shape_##name },
 const struct message proto_messages[PROTO_TAGS] = {
 #include "common/proto/messages.def"
 };
+/* clang-format on */
 
 static const struct message *message_of(uint8_t tag)
 {
@@ -105,24 +71,15 @@ uint32_t proto_senders(uint8_t tag)
 static const char *sender_name(enum role role)
 {
     switch (role) {
-    case ROLE_MANAGER:
-        return "manager";
-    case ROLE_JOIN:
-        return "join key";
-    case ROLE_EXECUTOR:
-        return "executor";
-    case ROLE_DRIVER:
-        return "driver";
-    case ROLE_SERVICE:
-        return "driver service";
-    case ROLE_USER:
-        return "user";
-    case ROLE_ADMIN:
-        return "admin";
-    case ROLE_FETCH:
-        return "fetch key";
-    case ROLE_HOST:
-        return "task host";
+    case ROLE_MANAGER: return "manager";
+    case ROLE_JOIN: return "join key";
+    case ROLE_EXECUTOR: return "executor";
+    case ROLE_DRIVER: return "driver";
+    case ROLE_SERVICE: return "driver service";
+    case ROLE_USER: return "user";
+    case ROLE_ADMIN: return "admin";
+    case ROLE_FETCH: return "fetch key";
+    case ROLE_HOST: return "task host";
     }
     return "peer of no known role";
 }
@@ -130,7 +87,8 @@ static const char *sender_name(enum role role)
 const struct message *proto_message(struct bytes frame, struct error *e)
 {
     if (frame.n > PROTO_FRAME_BYTES_MAX)
-        return error_set(e, EMSGSIZE, "a frame of %u bytes; %u are allowed", frame.n, PROTO_FRAME_BYTES_MAX), NULL;
+        return error_set(e, EMSGSIZE, "a frame of %u bytes; %u are allowed", frame.n, PROTO_FRAME_BYTES_MAX),
+               NULL;
     if (frame.n <= PROTO_HEAD_BYTES)
         return error_set(e, EPROTO, "a frame of %u bytes holds no message", frame.n), NULL;
     if (frame.p[0] != PROTO_MAGIC)
@@ -216,26 +174,18 @@ static void pack_fields(msgpack_packer *pk, const struct shape *shape, const uin
             assert(*(const uint32_t *)at <= f->max);
             msgpack_pack_uint32(pk, *(const uint32_t *)at);
             break;
-        case FIELD_U64:
-            msgpack_pack_uint64(pk, *(const uint64_t *)at);
-            break;
+        case FIELD_U64: msgpack_pack_uint64(pk, *(const uint64_t *)at); break;
         case FIELD_STR:
             assert(run->n <= f->max);
             pack_text(pk, *run);
             break;
-        case FIELD_WORDS:
-            pack_text(pk, cut(*run, f->max));
-            break;
+        case FIELD_WORDS: pack_text(pk, cut(*run, f->max)); break;
         case FIELD_BIN:
             assert(run->n <= f->max);
             pack_bin(pk, run->p, run->n);
             break;
-        case FIELD_FIX:
-            pack_bin(pk, at, f->max);
-            break;
-        case FIELD_LIST:
-            pack_list(pk, f, at);
-            break;
+        case FIELD_FIX: pack_bin(pk, at, f->max); break;
+        case FIELD_LIST: pack_list(pk, f, at); break;
         }
     }
 }
@@ -244,7 +194,7 @@ void proto_encode(struct buf *out, const struct head *head, const void *msg)
 {
     const struct message *m = message_of(head->tag);
     assert(m != NULL);
-    buf_put(out, (uint8_t[PROTO_HEAD_BYTES]){PROTO_MAGIC, head->tag}, PROTO_HEAD_BYTES);
+    buf_put(out, (uint8_t[PROTO_HEAD_BYTES]){ PROTO_MAGIC, head->tag }, PROTO_HEAD_BYTES);
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, put);
     msgpack_pack_array(&pk, 2 + m->shape->nfields);

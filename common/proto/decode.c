@@ -44,7 +44,7 @@ static bool read_uint(struct reader *r, uint64_t *v)
     }
     if (c < 0xCC || c > 0xCF)
         return false;
-    static const uint64_t least[] = {0x80, 0x100, 0x10000, 0x100000000};
+    static const uint64_t least[] = { 0x80, 0x100, 0x10000, 0x100000000 };
     return read_wide(r, 1u << (c - 0xCC), v) && *v >= least[c - 0xCC];
 }
 
@@ -52,9 +52,9 @@ static bool read_uint(struct reader *r, uint64_t *v)
 struct form {
     uint8_t fix, fix_max, code8, code16, code32; /* 0: no such form */
 };
-static const struct form form_str = {0xA0, 31, 0xD9, 0xDA, 0xDB};
-static const struct form form_bin = {0, 0, 0xC4, 0xC5, 0xC6};
-static const struct form form_array = {0x90, 15, 0, 0xDC, 0xDD};
+static const struct form form_str = { 0xA0, 31, 0xD9, 0xDA, 0xDB };
+static const struct form form_bin = { 0, 0, 0xC4, 0xC5, 0xC6 };
+static const struct form form_array = { 0x90, 15, 0, 0xDC, 0xDD };
 
 static bool read_length(struct reader *r, const struct form *form, uint32_t *n)
 {
@@ -160,7 +160,7 @@ static int read_list(struct reader *r, const struct field *f, uint8_t *at)
     for (uint32_t i = 0; i < n; i++)
         if (read_record(r, f->record, v + (size_t)i * f->record->size) < 0)
             return error_prefix(r->e, "%s[%u]", f->name, i);
-    struct any_list list = {v, n};
+    struct any_list list = { v, n };
     memcpy(at, &list, sizeof list);
     return 0;
 }
@@ -173,20 +173,12 @@ static int read_fields(struct reader *r, const struct shape *shape, uint8_t *obj
         int rc = -1;
         switch (f->kind) {
         case FIELD_U32:
-        case FIELD_U64:
-            rc = read_number(r, f, at);
-            break;
+        case FIELD_U64: rc = read_number(r, f, at); break;
         case FIELD_STR:
         case FIELD_WORDS:
-        case FIELD_BIN:
-            rc = read_bytes(r, f, (struct bytes *)at);
-            break;
-        case FIELD_FIX:
-            rc = read_fixed(r, f, at);
-            break;
-        case FIELD_LIST:
-            rc = read_list(r, f, at);
-            break;
+        case FIELD_BIN: rc = read_bytes(r, f, (struct bytes *)at); break;
+        case FIELD_FIX: rc = read_fixed(r, f, at); break;
+        case FIELD_LIST: rc = read_list(r, f, at); break;
         }
         if (rc < 0)
             return -1;
@@ -209,8 +201,8 @@ const void *proto_decode(struct arena *a, struct bytes frame, struct head *head,
     const struct message *m = proto_message(frame, e);
     if (m == NULL)
         return NULL;
-    struct bytes object = {frame.p + PROTO_HEAD_BYTES, frame.n - PROTO_HEAD_BYTES};
-    struct reader r = {object.p, object.p + object.n, a, e};
+    struct bytes object = { frame.p + PROTO_HEAD_BYTES, frame.n - PROTO_HEAD_BYTES };
+    struct reader r = { object.p, object.p + object.n, a, e };
     head->tag = frame.p[1];
     if (proto_scan(object, e) < 0 || read_head(&r, m, head) < 0)
         return error_prefix(e, "%s", m->name), NULL;

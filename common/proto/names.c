@@ -70,8 +70,8 @@ uint64_t size_decode(uint8_t code)
 const char *cause_name(enum cause c)
 {
     static const char *const names[] = {
-        [CAUSE_OK] = "ok",         [CAUSE_ERROR] = "error", [CAUSE_CRASH] = "crash",
-        [CAUSE_MEMORY] = "memory", [CAUSE_TIME] = "time",   [CAUSE_FETCH] = "fetch",
+        [CAUSE_OK] = "ok",         [CAUSE_ERROR] = "error",         [CAUSE_CRASH] = "crash",
+        [CAUSE_MEMORY] = "memory", [CAUSE_TIME] = "time",           [CAUSE_FETCH] = "fetch",
         [CAUSE_INPUT] = "input",   [CAUSE_CANCELLED] = "cancelled", [CAUSE_HOST] = "host",
     };
     return (size_t)c < sizeof names / sizeof *names ? names[c] : "?";

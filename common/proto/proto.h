@@ -75,39 +75,10 @@ enum cause {
 #define LIST(name, field, rec, max) struct { const struct rec_##rec *v; uint32_t n; } field;
 #define END(name) };
 #include "common/proto/messages.def"
-#undef REC
-#undef MSG
-#undef U32
-#undef U64
-#undef STR
-#undef WORDS
-#undef BIN
-#undef FIX
-#undef LIST
-#undef END
 
 enum msg_tag {
-#define REC(name)
 #define MSG(tag, NAME, name, senders, prose) MSG_##NAME = tag,
-#define U32(name, field, max)
-#define U64(name, field)
-#define STR(name, field, max)
-#define WORDS(name, field, max)
-#define BIN(name, field, max)
-#define FIX(name, field, len)
-#define LIST(name, field, rec, max)
-#define END(name)
 #include "common/proto/messages.def"
-#undef REC
-#undef MSG
-#undef U32
-#undef U64
-#undef STR
-#undef WORDS
-#undef BIN
-#undef FIX
-#undef LIST
-#undef END
 };
 /* clang-format on */
 

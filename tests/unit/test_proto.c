@@ -28,18 +28,19 @@ struct fill {
 static uint64_t random_number(uint64_t max)
 {
     switch (below(4)) {
-    case 0:
-        return max < 2 ? 0 : below(3);
-    case 1:
-        return max;
+    case 0: return max < 2 ? 0 : below(3);
+    case 1: return max;
     default:
-        return max == UINT64_MAX ? prng_next(&prng) >> below(64) : (prng_next(&prng) >> below(64)) % (max + 1);
+        return max == UINT64_MAX ? prng_next(&prng) >> below(64)
+                                 : (prng_next(&prng) >> below(64)) % (max + 1);
     }
 }
 
 static struct bytes random_bytes(uint32_t n, bool text)
 {
-    static const char *const characters[] = {"a", "Z", " ", "\n", "\x7f", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x94\xa5"};
+    static const char *const characters[] = {
+        "a", "Z", " ", "\n", "\x7f", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x94\xa5"
+    };
     uint8_t *p = arena_alloc(&arena, n);
     for (uint32_t i = 0; i < n;) {
         const char *c = characters[text ? below(8) : 0];
@@ -52,19 +53,20 @@ static struct bytes random_bytes(uint32_t n, bool text)
     if (!text)
         for (uint32_t i = 0; i < n; i++)
             p[i] = (uint8_t)prng_next(&prng);
-    return (struct bytes){p, n};
+    return (struct bytes){ p, n };
 }
 
 static void fill_fields(const struct shape *shape, uint8_t *object, const struct fill *how);
 
 static void fill_list(const struct field *f, uint8_t *at, const struct fill *how)
 {
-    uint32_t n = how->at_limit == f ? f->max : (uint32_t)below((how->elements < f->max ? how->elements : f->max) + 1);
+    uint32_t n =
+        how->at_limit == f ? f->max : (uint32_t)below((how->elements < f->max ? how->elements : f->max) + 1);
     uint8_t *v = arena_alloc(&arena, (size_t)n * f->record->size);
-    struct fill small = {n > 8 ? 0 : how->elements / 2, n > 8 ? NULL : how->at_limit};
+    struct fill small = { n > 8 ? 0 : how->elements / 2, n > 8 ? NULL : how->at_limit };
     for (uint32_t i = 0; i < n; i++)
         fill_fields(f->record, v + (size_t)i * f->record->size, &small);
-    struct any_list list = {v, n};
+    struct any_list list = { v, n };
     memcpy(at, &list, sizeof list);
 }
 
@@ -72,23 +74,13 @@ static void fill_field(const struct field *f, uint8_t *at, const struct fill *ho
 {
     uint32_t n = how->at_limit == f ? f->max : (uint32_t)below((f->max < 40 ? f->max : 40) + 1);
     switch (f->kind) {
-    case FIELD_U32:
-        *(uint32_t *)at = how->at_limit == f ? f->max : (uint32_t)random_number(f->max);
-        break;
-    case FIELD_U64:
-        *(uint64_t *)at = random_number(UINT64_MAX);
-        break;
+    case FIELD_U32: *(uint32_t *)at = how->at_limit == f ? f->max : (uint32_t)random_number(f->max); break;
+    case FIELD_U64: *(uint64_t *)at = random_number(UINT64_MAX); break;
     case FIELD_STR:
     case FIELD_WORDS:
-    case FIELD_BIN:
-        *(struct bytes *)at = random_bytes(n, f->kind != FIELD_BIN);
-        break;
-    case FIELD_FIX:
-        memcpy(at, random_bytes(f->max, false).p, f->max);
-        break;
-    case FIELD_LIST:
-        fill_list(f, at, how);
-        break;
+    case FIELD_BIN: *(struct bytes *)at = random_bytes(n, f->kind != FIELD_BIN); break;
+    case FIELD_FIX: memcpy(at, random_bytes(f->max, false).p, f->max); break;
+    case FIELD_LIST: fill_list(f, at, how); break;
     }
 }
 
@@ -124,7 +116,8 @@ static bool same(const struct shape *shape, const uint8_t *a, const uint8_t *b)
         else
             equal = v.n == w.n;
         for (uint32_t i = 0; equal && f->kind == FIELD_LIST && i < v.n; i++)
-            equal = same(f->record, (const uint8_t *)v.v + i * f->record->size, (const uint8_t *)w.v + i * f->record->size);
+            equal = same(f->record, (const uint8_t *)v.v + i * f->record->size,
+                         (const uint8_t *)w.v + i * f->record->size);
         if (!equal)
             return false;
     }
@@ -135,29 +128,29 @@ static struct bytes encode(uint8_t tag, const void *msg)
 {
     static struct buf buf;
     buf_reset(&buf);
-    proto_encode(&buf, &(struct head){tag, 7, 1ull << 40}, msg);
-    return arena_bytes(&arena, (struct bytes){buf.p, (uint32_t)buf.n});
+    proto_encode(&buf, &(struct head){ tag, 7, 1ull << 40 }, msg);
+    return arena_bytes(&arena, (struct bytes){ buf.p, (uint32_t)buf.n });
 }
 
 /* Does exactly this decode?  In memory of its own, so that ASan sees a read past the end. */
 static bool decodes(struct bytes frame)
 {
-    struct arena a = {0};
+    struct arena a = { 0 };
     struct head head;
     uint8_t *copy = malloc(frame.n + 1u);
     memcpy(copy, frame.p, frame.n);
     copy = realloc(copy, frame.n == 0 ? 1 : frame.n);
     error.words[0] = 0;
-    bool ok = proto_decode(&a, (struct bytes){copy, frame.n}, &head, &error) != NULL;
-    cr_assert(ok || (error.words[0] != 0 && (error.code == EPROTO || error.code == EMSGSIZE)), "%d %s", error.code,
-              error.words);
+    bool ok = proto_decode(&a, (struct bytes){ copy, frame.n }, &head, &error) != NULL;
+    cr_assert(ok || (error.words[0] != 0 && (error.code == EPROTO || error.code == EMSGSIZE)), "%d %s",
+              error.code, error.words);
     arena_fini(&a);
     free(copy);
     return ok;
 }
 
-#define EACH_TAG(tag)                                                                                              \
-    for (int tag = 0; tag < PROTO_TAGS; tag++)                                                                     \
+#define EACH_TAG(tag) \
+    for (int tag = 0; tag < PROTO_TAGS; tag++) \
         if (proto_messages[tag].name != NULL)
 
 static void start(uint64_t seed)
@@ -175,14 +168,15 @@ Test(proto, round_trip)
         EACH_TAG(tag)
         {
             const struct message *m = &proto_messages[tag];
-            const void *msg = make(m->shape, &(struct fill){.elements = 6});
+            const void *msg = make(m->shape, &(struct fill){ .elements = 6 });
             struct bytes frame = encode((uint8_t)tag, msg);
             struct head head;
             const void *back = proto_decode(&arena, frame, &head, &error);
             cr_assert(back != NULL, "%s, seed %lu: %s", m->name, seed, error.words);
             cr_assert(head.tag == tag && head.epoch == 7 && head.generation == 1ull << 40);
             cr_assert(same(m->shape, msg, back), "%s differs, seed %lu", m->name, seed);
-            cr_assert(bytes_eq(encode((uint8_t)tag, back), frame), "%s has two encodings, seed %lu", m->name, seed);
+            cr_assert(bytes_eq(encode((uint8_t)tag, back), frame), "%s has two encodings, seed %lu", m->name,
+                      seed);
         }
     }
 }
@@ -193,14 +187,17 @@ Test(proto, every_truncation_and_every_extra_byte_is_refused)
         start(seed);
         EACH_TAG(tag)
         {
-            struct bytes frame = encode((uint8_t)tag, make(proto_messages[tag].shape, &(struct fill){.elements = 3}));
+            struct bytes frame =
+                encode((uint8_t)tag, make(proto_messages[tag].shape, &(struct fill){ .elements = 3 }));
             for (uint32_t n = 0; n < frame.n; n++)
-                cr_assert_not(decodes((struct bytes){frame.p, n}), "%s cut to %u of %u", proto_name((uint8_t)tag), n, frame.n);
+                cr_assert_not(decodes((struct bytes){ frame.p, n }), "%s cut to %u of %u",
+                              proto_name((uint8_t)tag), n, frame.n);
             uint8_t *longer = arena_alloc(&arena, frame.n + 1);
             memcpy(longer, frame.p, frame.n);
             for (int extra = 0; extra < 256; extra++) {
                 longer[frame.n] = (uint8_t)extra;
-                cr_assert_not(decodes((struct bytes){longer, frame.n + 1}), "%s with %02x behind", proto_name((uint8_t)tag), extra);
+                cr_assert_not(decodes((struct bytes){ longer, frame.n + 1 }), "%s with %02x behind",
+                              proto_name((uint8_t)tag), extra);
             }
         }
     }
@@ -213,11 +210,12 @@ Test(proto, bytes_changed_at_random_never_crash)
         start(seed);
         EACH_TAG(tag)
         {
-            struct bytes frame = encode((uint8_t)tag, make(proto_messages[tag].shape, &(struct fill){.elements = 3}));
+            struct bytes frame =
+                encode((uint8_t)tag, make(proto_messages[tag].shape, &(struct fill){ .elements = 3 }));
             uint8_t *changed = arena_copy(&arena, frame.p, frame.n);
             for (uint64_t i = 0; i <= below(3); i++)
                 changed[below(frame.n)] = (uint8_t)prng_next(&prng);
-            refused += !decodes((struct bytes){changed, frame.n});
+            refused += !decodes((struct bytes){ changed, frame.n });
             n++;
         }
     }
@@ -229,7 +227,7 @@ static void put_be(struct buf *b, uint8_t type, uint64_t v, int width)
 {
     buf_put(b, &type, 1);
     while (width-- > 0)
-        buf_put(b, &(uint8_t){(uint8_t)(v >> (8 * width))}, 1);
+        buf_put(b, &(uint8_t){ (uint8_t)(v >> (8 * width)) }, 1);
 }
 
 static void put_length(struct buf *b, const struct field *f, uint32_t n)
@@ -287,8 +285,8 @@ static void put_field(struct buf *b, const struct field *f, const struct broken 
         put_length(b, f, n);
         for (uint32_t i = 0; i < n; i++)
             if (f->kind == FIELD_LIST)
-                put_be(b, (uint8_t)(f->record->nfields > 15 ? 0xDC : 0x90 | f->record->nfields), f->record->nfields,
-                       f->record->nfields > 15 ? 2 : 0),
+                put_be(b, (uint8_t)(f->record->nfields > 15 ? 0xDC : 0x90 | f->record->nfields),
+                       f->record->nfields, f->record->nfields > 15 ? 2 : 0),
                     put_fields(b, f->record, how);
             else
                 buf_put(b, "a", 1);
@@ -306,13 +304,13 @@ static bool broken_decodes(int tag, const struct broken *how)
     static struct buf b;
     const struct shape *shape = proto_messages[tag].shape;
     buf_reset(&b);
-    buf_put(&b, (uint8_t[]){PROTO_MAGIC, (uint8_t)tag}, 2);
+    buf_put(&b, (uint8_t[]){ PROTO_MAGIC, (uint8_t)tag }, 2);
     put_be(&b, shape->nfields + 2 > 15 ? 0xDC : (uint8_t)(0x90 | (shape->nfields + 2)), shape->nfields + 2,
            shape->nfields + 2 > 15 ? 2 : 0);
     put_number(&b, 1);
     put_number(&b, 1);
     put_fields(&b, shape, how);
-    return decodes((struct bytes){b.p, (uint32_t)b.n});
+    return decodes((struct bytes){ b.p, (uint32_t)b.n });
 }
 
 /* Call `check` on each field that a message has, those of its records too. */
@@ -330,7 +328,8 @@ static void each_field_of_all(void (*check)(int, const struct field *))
     start(1);
     EACH_TAG(tag)
     {
-        cr_assert(broken_decodes(tag, &(struct broken){0}), "%s: %s", proto_name((uint8_t)tag), error.words);
+        cr_assert(broken_decodes(tag, &(struct broken){ 0 }), "%s: %s", proto_name((uint8_t)tag),
+                  error.words);
         each_field(tag, proto_messages[tag].shape, check);
     }
 }
@@ -341,13 +340,13 @@ static void check_limit(int tag, const struct field *f)
         return;
     bool bytes_fit = f->kind != FIELD_LIST || f->max < PROTO_FRAME_BYTES_MAX / (2 + 3 * f->record->nfields);
     if (bytes_fit && f->kind != FIELD_FIX)
-        cr_assert(broken_decodes(tag, &(struct broken){.bad = f, .size = f->max}), "%s.%s at its limit: %s",
+        cr_assert(broken_decodes(tag, &(struct broken){ .bad = f, .size = f->max }), "%s.%s at its limit: %s",
                   proto_name((uint8_t)tag), f->name, error.words);
-    cr_assert_not(broken_decodes(tag, &(struct broken){.bad = f, .size = f->max + 1ull}), "%s.%s over its limit",
-                  proto_name((uint8_t)tag), f->name);
+    cr_assert_not(broken_decodes(tag, &(struct broken){ .bad = f, .size = f->max + 1ull }),
+                  "%s.%s over its limit", proto_name((uint8_t)tag), f->name);
     if (f->kind == FIELD_FIX)
-        cr_assert_not(broken_decodes(tag, &(struct broken){.bad = f, .size = f->max - 1}), "%s.%s too short",
-                      proto_name((uint8_t)tag), f->name);
+        cr_assert_not(broken_decodes(tag, &(struct broken){ .bad = f, .size = f->max - 1 }),
+                      "%s.%s too short", proto_name((uint8_t)tag), f->name);
 }
 
 Test(proto, every_limit_holds)
@@ -355,7 +354,7 @@ Test(proto, every_limit_holds)
     each_field_of_all(check_limit);
 }
 
-#define RAW(text) ((struct bytes){(const uint8_t *)(text), sizeof(text) - 1})
+#define RAW(text) ((struct bytes){ (const uint8_t *)(text), sizeof(text) - 1 })
 
 static void check_types(int tag, const struct field *f)
 {
@@ -365,38 +364,42 @@ static void check_types(int tag, const struct field *f)
         struct bytes raw;
         bool right;
     } cases[] = {
-        {RAW("\x00"), number},           /* 0 */
-        {RAW("\xcc\x00"), false},        /* 0, not in the shortest form */
-        {RAW("\xcd\x00\x01"), false},
-        {RAW("\xce\x00\x00\x00\x01"), false},
-        {RAW("\xcf\x00\x00\x00\x00\x00\x00\x00\x01"), false},
-        {RAW("\xff"), false},            /* -1 */
-        {RAW("\xd0\x01"), false},        /* int8 1 */
-        {RAW("\xca\x00\x00\x00\x00"), false}, /* 0.0 */
-        {RAW("\xc0"), false},            /* nil */
-        {RAW("\xc1"), false},            /* never used */
-        {RAW("\xc2"), false},            /* false */
-        {RAW("\xc3"), false},
-        {RAW("\x80"), false},            /* {} */
-        {RAW("\x90"), f->kind == FIELD_LIST},
-        {RAW("\xdc\x00\x00"), false},
-        {RAW("\xdd\x00\x00\x00\x00"), false},
-        {RAW("\xa0"), text},
-        {RAW("\xa1" "a"), text && f->max > 0},
-        {RAW("\xa1\x00"), false},        /* NUL */
-        {RAW("\xa1\xff"), false},        /* not UTF-8 */
-        {RAW("\xa2\xc0\xaf"), false},    /* overlong */
-        {RAW("\xa3\xed\xa0\x80"), false}, /* a surrogate */
-        {RAW("\xa2\xe2\x82"), false},    /* half a character */
-        {RAW("\xd9\x00"), false},
-        {RAW("\xda\x00\x01" "a"), false},
-        {RAW("\xc4\x00"), f->kind == FIELD_BIN},
-        {RAW("\xc5\x00\x00"), false},
-        {RAW("\xc6\x00\x00\x00\x00"), false},
-        {RAW("\xd4\x01\x01"), false},    /* ext */
+        { RAW("\x00"), number },    /* 0 */
+        { RAW("\xcc\x00"), false }, /* 0, not in the shortest form */
+        { RAW("\xcd\x00\x01"), false },
+        { RAW("\xce\x00\x00\x00\x01"), false },
+        { RAW("\xcf\x00\x00\x00\x00\x00\x00\x00\x01"), false },
+        { RAW("\xff"), false },                 /* -1 */
+        { RAW("\xd0\x01"), false },             /* int8 1 */
+        { RAW("\xca\x00\x00\x00\x00"), false }, /* 0.0 */
+        { RAW("\xc0"), false },                 /* nil */
+        { RAW("\xc1"), false },                 /* never used */
+        { RAW("\xc2"), false },                 /* false */
+        { RAW("\xc3"), false },
+        { RAW("\x80"), false }, /* {} */
+        { RAW("\x90"), f->kind == FIELD_LIST },
+        { RAW("\xdc\x00\x00"), false },
+        { RAW("\xdd\x00\x00\x00\x00"), false },
+        { RAW("\xa0"), text },
+        { RAW("\xa1"
+              "a"),
+          text && f->max > 0 },
+        { RAW("\xa1\x00"), false },         /* NUL */
+        { RAW("\xa1\xff"), false },         /* not UTF-8 */
+        { RAW("\xa2\xc0\xaf"), false },     /* overlong */
+        { RAW("\xa3\xed\xa0\x80"), false }, /* a surrogate */
+        { RAW("\xa2\xe2\x82"), false },     /* half a character */
+        { RAW("\xd9\x00"), false },
+        { RAW("\xda\x00\x01"
+              "a"),
+          false },
+        { RAW("\xc4\x00"), f->kind == FIELD_BIN },
+        { RAW("\xc5\x00\x00"), false },
+        { RAW("\xc6\x00\x00\x00\x00"), false },
+        { RAW("\xd4\x01\x01"), false }, /* ext */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        cr_assert_eq(broken_decodes(tag, &(struct broken){.bad = f, .raw = cases[i].raw}), cases[i].right,
+        cr_assert_eq(broken_decodes(tag, &(struct broken){ .bad = f, .raw = cases[i].raw }), cases[i].right,
                      "%s.%s, case %zu: %s", proto_name((uint8_t)tag), f->name, i, error.words);
 }
 
@@ -408,14 +411,16 @@ Test(proto, only_the_right_type_in_its_shortest_form)
 static void check_bombs(int tag, const struct field *f)
 {
     const struct bytes bombs[] = {
-        RAW("\xdd\xff\xff\xff\xff"), RAW("\xdc\xff\xff"),         RAW("\xdf\xff\xff\xff\xff"), RAW("\xde\xff\xff"),
-        RAW("\xdb\xff\xff\xff\xff"), RAW("\xc6\xff\xff\xff\xff"), RAW("\xc9\xff\xff\xff\xff\x01"),
-        RAW("\xdd\x00\x0f\xff\xff"), RAW("\xff\xff\xff\xff\xf0"),
+        RAW("\xdd\xff\xff\xff\xff"),     RAW("\xdc\xff\xff"),
+        RAW("\xdf\xff\xff\xff\xff"),     RAW("\xde\xff\xff"),
+        RAW("\xdb\xff\xff\xff\xff"),     RAW("\xc6\xff\xff\xff\xff"),
+        RAW("\xc9\xff\xff\xff\xff\x01"), RAW("\xdd\x00\x0f\xff\xff"),
+        RAW("\xff\xff\xff\xff\xf0"),
     };
     for (size_t i = 0; i < sizeof bombs / sizeof *bombs; i++) {
-        struct arena a = {0};
+        struct arena a = { 0 };
         struct head head;
-        cr_assert_not(broken_decodes(tag, &(struct broken){.bad = f, .raw = bombs[i]}));
+        cr_assert_not(broken_decodes(tag, &(struct broken){ .bad = f, .raw = bombs[i] }));
         cr_assert(proto_decode(&a, bombs[i], &head, &error) == NULL && a.total == 0);
         arena_fini(&a);
     }
@@ -431,11 +436,13 @@ Test(proto, memory_stays_in_proportion_to_the_frame)
     start(3);
     EACH_TAG(tag)
     {
-        struct arena a = {0};
+        struct arena a = { 0 };
         struct head head;
-        struct bytes frame = encode((uint8_t)tag, make(proto_messages[tag].shape, &(struct fill){.elements = 200}));
+        struct bytes frame =
+            encode((uint8_t)tag, make(proto_messages[tag].shape, &(struct fill){ .elements = 200 }));
         cr_assert(proto_decode(&a, frame, &head, &error) != NULL);
-        cr_assert(a.total <= 32ull * frame.n + 1024, "%s: %zu bytes for %u", proto_name((uint8_t)tag), a.total, frame.n);
+        cr_assert(a.total <= 32ull * frame.n + 1024, "%s: %zu bytes for %u", proto_name((uint8_t)tag),
+                  a.total, frame.n);
         arena_fini(&a);
     }
 }
@@ -445,62 +452,20 @@ Test(proto, a_full_list_comes_back)
     start(4);
     const struct field *ranges = &proto_messages[MSG_TASKS].shape->fields[3];
     cr_assert_str_eq(ranges->name, "ranges");
-    const struct msg_tasks *tasks = make(proto_messages[MSG_TASKS].shape, &(struct fill){2, ranges});
+    const struct msg_tasks *tasks = make(proto_messages[MSG_TASKS].shape, &(struct fill){ 2, ranges });
     cr_assert_eq(tasks->ranges.n, 4096);
     struct head head;
     const struct msg_tasks *back = proto_decode(&arena, encode(MSG_TASKS, tasks), &head, &error);
-    cr_assert(back != NULL && same(proto_messages[MSG_TASKS].shape, (const uint8_t *)tasks, (const uint8_t *)back));
-}
-
-/* ---- scan -------------------------------------------------------------------- */
-
-Test(proto, scan_bounds_the_depth)
-{
-    uint8_t nested[PROTO_DEPTH_MAX + 2];
-    memset(nested, 0x91, sizeof nested);
-    nested[PROTO_DEPTH_MAX] = 0xc0;
-    cr_assert_eq(proto_scan((struct bytes){nested, PROTO_DEPTH_MAX + 1}, &error), 0, "%s", error.words);
-    nested[PROTO_DEPTH_MAX] = 0x91;
-    nested[PROTO_DEPTH_MAX + 1] = 0xc0;
-    cr_assert_eq(proto_scan((struct bytes){nested, PROTO_DEPTH_MAX + 2}, &error), -1);
-    cr_assert_eq(error.code, EPROTO);
-    size_t n = 1 << 20;
-    uint8_t *deep = malloc(n);
-    memset(deep, 0x91, n);
-    cr_assert_eq(proto_scan((struct bytes){deep, (uint32_t)n}, &error), -1);
-    free(deep);
-}
-
-Test(proto, scan_knows_every_type)
-{
-    const struct bytes whole[] = {
-        RAW("\x7f"), RAW("\xe0"), RAW("\xc0"), RAW("\xc2"), RAW("\xc3"), RAW("\xc4\x02xy"), RAW("\xc5\x00\x01x"),
-        RAW("\xc6\x00\x00\x00\x01x"), RAW("\xc7\x01\x05x"), RAW("\xc8\x00\x01\x05x"), RAW("\xc9\x00\x00\x00\x01\x05x"),
-        RAW("\xca\x01\x02\x03\x04"), RAW("\xcb\x01\x02\x03\x04\x05\x06\x07\x08"), RAW("\xcc\x01"), RAW("\xcd\x01\x02"),
-        RAW("\xce\x01\x02\x03\x04"), RAW("\xcf\x01\x02\x03\x04\x05\x06\x07\x08"), RAW("\xd0\x01"), RAW("\xd1\x01\x02"),
-        RAW("\xd2\x01\x02\x03\x04"), RAW("\xd3\x01\x02\x03\x04\x05\x06\x07\x08"), RAW("\xd4\x01x"), RAW("\xd5\x01xx"),
-        RAW("\xd6\x01xxxx"), RAW("\xd7\x01xxxxxxxx"), RAW("\xd8\x01xxxxxxxxxxxxxxxx"), RAW("\xd9\x01x"),
-        RAW("\xda\x00\x01x"), RAW("\xdb\x00\x00\x00\x01x"), RAW("\xdc\x00\x01\x01"), RAW("\xdd\x00\x00\x00\x01\x01"),
-        RAW("\xde\x00\x01\x01\x02"), RAW("\xdf\x00\x00\x00\x01\x01\x02"), RAW("\x81\x01\x02"), RAW("\x92\x91\x01\xa1x"),
-    };
-    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
-        cr_assert_eq(proto_scan(whole[i], &error), 0, "case %zu: %s", i, error.words);
-        for (uint32_t n = 0; n < whole[i].n; n++) {
-            uint8_t *exact = malloc(n == 0 ? 1 : n);
-            memcpy(exact, whole[i].p, n);
-            cr_assert_eq(proto_scan((struct bytes){exact, n}, &error), -1, "case %zu cut to %u", i, n);
-            free(exact);
-        }
-    }
-    cr_assert_eq(proto_scan(RAW("\xc1"), &error), -1);
-    cr_assert_eq(proto_scan(RAW("\x01\x01"), &error), -1);
+    cr_assert(back != NULL &&
+              same(proto_messages[MSG_TASKS].shape, (const uint8_t *)tasks, (const uint8_t *)back));
 }
 
 /* ---- admission ----------------------------------------------------------------- */
 
 Test(proto, only_a_messages_senders_may_send_it)
 {
-    static const uint8_t garbage[] = {PROTO_MAGIC, 0, 0xc1, 0xc1}; /* admission decodes nothing: it needn't be right */
+    static const uint8_t garbage[] = { PROTO_MAGIC, 0, 0xc1,
+                                       0xc1 }; /* admission decodes nothing: it needn't be right */
     for (int tag = 0; tag < 256; tag++) {
         uint8_t frame[sizeof garbage];
         memcpy(frame, garbage, sizeof frame);
@@ -508,7 +473,8 @@ Test(proto, only_a_messages_senders_may_send_it)
         uint32_t senders = proto_senders((uint8_t)tag);
         bool known = strcmp(proto_name((uint8_t)tag), "?") != 0;
         for (int bit = 0; bit < 9; bit++) {
-            uint8_t admitted = proto_admit((struct bytes){frame, sizeof frame}, (enum role)(1 << bit), &error);
+            uint8_t admitted =
+                proto_admit((struct bytes){ frame, sizeof frame }, (enum role)(1 << bit), &error);
             cr_assert_eq(admitted, senders & (1u << bit) ? tag : 0);
             if (admitted == 0)
                 cr_assert_eq(error.code, known ? EPERM : EPROTO);
@@ -520,14 +486,14 @@ Test(proto, only_a_messages_senders_may_send_it)
 
 Test(proto, frames_that_are_not_ours)
 {
-    uint8_t frame[] = {PROTO_MAGIC, MSG_BYE, 0x92, 1, 1};
-    cr_assert_eq(proto_admit((struct bytes){frame, sizeof frame}, ROLE_DRIVER, &error), MSG_BYE);
-    cr_assert_eq(proto_admit((struct bytes){NULL, 0}, ROLE_DRIVER, &error), 0);
-    cr_assert_eq(proto_admit((struct bytes){frame, 2}, ROLE_DRIVER, &error), 0);
-    cr_assert_eq(proto_admit((struct bytes){frame, PROTO_FRAME_BYTES_MAX + 1}, ROLE_DRIVER, &error), 0);
+    uint8_t frame[] = { PROTO_MAGIC, MSG_BYE, 0x92, 1, 1 };
+    cr_assert_eq(proto_admit((struct bytes){ frame, sizeof frame }, ROLE_DRIVER, &error), MSG_BYE);
+    cr_assert_eq(proto_admit((struct bytes){ NULL, 0 }, ROLE_DRIVER, &error), 0);
+    cr_assert_eq(proto_admit((struct bytes){ frame, 2 }, ROLE_DRIVER, &error), 0);
+    cr_assert_eq(proto_admit((struct bytes){ frame, PROTO_FRAME_BYTES_MAX + 1 }, ROLE_DRIVER, &error), 0);
     cr_assert_eq(error.code, EMSGSIZE);
     frame[0] = 0xFF;
-    cr_assert_eq(proto_admit((struct bytes){frame, sizeof frame}, ROLE_DRIVER, &error), 0);
+    cr_assert_eq(proto_admit((struct bytes){ frame, sizeof frame }, ROLE_DRIVER, &error), 0);
     cr_assert_eq(error.code, EPROTO);
 }
 
@@ -551,7 +517,7 @@ Test(proto, what_is_encoded_always_decodes)
     char words[2000];
     memset(words, 'x', sizeof words);
     memcpy(words + 510, "\xe2\x82\xac", 3); /* the cut at 512 falls into this character */
-    struct msg_refuse refuse = {.code = REFUSE_LIMIT, .words = {(uint8_t *)words, sizeof words}};
+    struct msg_refuse refuse = { .code = REFUSE_LIMIT, .words = { (uint8_t *)words, sizeof words } };
     struct head head;
     const struct msg_refuse *back = proto_decode(&arena, encode(MSG_REFUSE, &refuse), &head, &error);
     cr_assert(back != NULL, "%s", error.words);
@@ -564,49 +530,12 @@ Test(proto, what_is_encoded_always_decodes)
 
 Test(proto, errors_say_where)
 {
-    static const struct rec_range ranges[2] = {{.count = 1}, {.count = 2, .attempt = 255}};
-    struct msg_tasks tasks = {.app = 1, .ranges = {ranges, 2}};
+    static const struct rec_range ranges[2] = { { .count = 1 }, { .count = 2, .attempt = 255 } };
+    struct msg_tasks tasks = { .app = 1, .ranges = { ranges, 2 } };
     struct bytes frame = encode(MSG_TASKS, &tasks);
     uint8_t *last = (uint8_t *)frame.p + frame.n - 1;
     cr_assert_eq(*last, 255);
     last[-1] = 0xD0;
     cr_assert_not(decodes(frame));
     cr_assert_str_eq(error.words, "TASKS: ranges[1]: attempt: not an unsigned integer");
-}
-
-/* ---- names and sizes -------------------------------------------------------------- */
-
-Test(proto, names_of_blocks)
-{
-    char a[33], b[33];
-    cr_assert_str_eq(block_hex(block_output(2, 17, 1), a), block_hex(block_name(BLOCK_OUTPUT, 2, 17, 1), b));
-    cr_assert_str_neq(a, block_hex(block_name(BLOCK_INPUT, 2, 17, 1), b));
-    cr_assert_str_neq(a, block_hex(block_output(17, 2, 1), b));
-    cr_assert_str_neq(a, block_hex(block_output(2, 17, 2), b));
-    /* Fixed for ever: names are compared between machines and versions.  The second is BLAKE2b-128 of "". */
-    cr_assert_str_eq(block_hex(block_output(0, 0, 0), a), "4a679b01e5e1d78209daa6f9bc42cae9");
-    cr_assert_str_eq(block_hex(block_of_content("", 0), a), "cae66941d9efbd404e4d88758ea67670");
-}
-
-Test(proto, sizes_in_one_byte)
-{
-    cr_assert_eq(size_code(0), 0);
-    cr_assert_eq(size_decode(0), 0);
-    cr_assert_eq(size_decode(size_code(1)), 1);
-    cr_assert_eq(size_code(UINT64_MAX), 255);
-    start(5);
-    for (int i = 0; i < 100000; i++) {
-        uint64_t v = (prng_next(&prng) >> below(64)) | 1;
-        double ratio = (double)size_decode(size_code(v)) / (double)v;
-        cr_assert(v < 64 ? ratio > 0.8 && ratio < 1.34 : ratio > 0.9 && ratio < 1.1, "%lu: %f", v, ratio);
-    }
-    for (int code = 1; code < 255; code++)
-        cr_assert(size_decode((uint8_t)code) <= size_decode((uint8_t)(code + 1)));
-}
-
-Test(proto, causes_have_names)
-{
-    cr_assert_str_eq(cause_name(CAUSE_CRASH), "crash");
-    cr_assert_str_eq(cause_name(CAUSE_HOST), "host");
-    cr_assert_str_eq(cause_name((enum cause)99), "?");
 }
