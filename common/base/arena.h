@@ -13,7 +13,7 @@ struct arena {
     size_t total;               /* bytes handed out since the last reset */
 };
 
-void *arena_alloc(struct arena *a, size_t n); /* 16-aligned, zeroed; aborts with one line when memory is out */
+void *arena_alloc(struct arena *a, size_t n); /* 16-aligned, zeroed; aborts when memory is out, saying so */
 void *arena_copy(struct arena *a, const void *p, size_t n);
 char *arena_strdup(struct arena *a, const char *s);
 struct bytes arena_bytes(struct arena *a, struct bytes b);

@@ -11,13 +11,13 @@ struct bytes {
     uint32_t n;
 };
 
-struct bytes bytes_of(const char *text);                 /* without the final NUL */
+struct bytes bytes_of(const char *text); /* without the final NUL */
 int bytes_eq(struct bytes a, struct bytes b);
-int bytes_cmp(struct bytes a, struct bytes b);           /* memcmp order, shorter first */
+int bytes_cmp(struct bytes a, struct bytes b); /* memcmp order, shorter first */
 /* Copy into dst as a C string, cut to size-1, control bytes as '?'. Returns dst. */
 char *bytes_text(struct bytes b, char *dst, size_t size);
-int bytes_utf8(struct bytes b);                          /* is it UTF-8 without NUL? */
-uint32_t bytes_utf8_run(const uint8_t *p, uint32_t n);   /* length of the longest such prefix, in whole characters */
+int bytes_utf8(struct bytes b); /* is it UTF-8 without NUL? */
+uint32_t bytes_utf8_run(const uint8_t *p, uint32_t n); /* length of the longest such prefix */
 
 /* Owned, growing.  Zero-initialise to use; allocation failure aborts the
  * process with one line (every growth here is bounded by a named limit). */

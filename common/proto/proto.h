@@ -57,9 +57,9 @@ enum cause {
     CAUSE_CANCELLED, /* ended on request, or with its lease */
     CAUSE_HOST,      /* the host could not be started or loaded: the executor's fault, counts */
 };
-#define REPORT_SAVED_HERE 1u  /* the part was written to the staging directory itself */
-#define REPORT_ON_DISK 2u     /* the output file lies in the disk directory */
-#define REPORT_SAVE_BLOCK 4u  /* the part is a block; the driver pulls it */
+#define REPORT_SAVED_HERE 1u   /* the part was written to the staging directory itself */
+#define REPORT_ON_DISK 2u      /* the output file lies in the disk directory */
+#define REPORT_SAVE_BLOCK 4u   /* the part is a block; the driver pulls it */
 #define REPORT_RESULT_BLOCK 8u /* the result is a block; the driver pulls it */
 
 /* clang-format off */
@@ -113,7 +113,7 @@ const char *cause_name(enum cause c); /* "crash" */
 enum block_kind { BLOCK_OUTPUT = 1, BLOCK_INPUT, BLOCK_COPY };
 struct block_id block_name(enum block_kind kind, uint64_t a, uint64_t b, uint64_t c);
 struct block_id block_output(uint32_t stage, uint32_t part, uint32_t attempt); /* a task's output file */
-struct block_id block_of_content(const void *p, size_t n); /* BLAKE2b-128 */
+struct block_id block_of_content(const void *p, size_t n);                     /* BLAKE2b-128 */
 char *block_hex(struct block_id id, char out[33]);
 
 /* One byte for a size: logarithmic, within 10 %; 0 is 0. */
