@@ -16,7 +16,7 @@ int bytes_eq(struct bytes a, struct bytes b);
 int bytes_cmp(struct bytes a, struct bytes b); /* memcmp order, shorter first */
 /* Copy into dst as a C string, cut to size-1, control bytes as '?'. Returns dst. */
 char *bytes_text(struct bytes b, char *dst, size_t size);
-int bytes_utf8(struct bytes b); /* is it UTF-8 without NUL? */
+int bytes_utf8(struct bytes b);                        /* is it UTF-8 without NUL? */
 uint32_t bytes_utf8_run(const uint8_t *p, uint32_t n); /* length of the longest such prefix */
 
 /* Owned, growing.  Zero-initialise to use; allocation failure aborts the
