@@ -17,7 +17,8 @@ void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(
 /* One JSON line on the event stream: {"event":name,"service":...,"ms":monotonic, key:value...}.
  * Arguments after `name` come in triples, ended by NULL: key, 'u' and uint64_t | 'i' and int64_t | 's' and const char *.
  * Example: event_emit("task.failed", "app", 'u', app, "words", 's', words, NULL).
- * Nothing happens without a stream. */
+ * Nothing happens without a stream.  Thread-safe.  A reader that is gone harms nobody; one that doesn't read
+ * loses events, and the next line it gets says how many ("dropped"). */
 void event_emit(const char *name, ...);
 
 #endif
