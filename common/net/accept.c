@@ -1,0 +1,212 @@
+/* accept.c - the ROUTERs: who connected, what they say, when they are gone.
+ *
+ * A ROUTER does not tell that a peer closed.  Its monitor does, by the number of
+ * the socket, which may have been reused or belong to a failed handshake: so that
+ * peer is sent a harmless frame, and only EHOSTUNREACH proves it gone.
+ */
+#include "common/net/impl.h"
+
+#include "common/base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static const uint64_t check_after_ns[] = { 0, 1000000, 10000000, 100000000 };
+enum { CHECKS = sizeof check_after_ns / sizeof *check_after_ns };
+
+int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own, char *bound, size_t size, struct error *e)
+{
+    char endpoint[300], last[300], host[256];
+    const char *port;
+    size_t last_size = sizeof last;
+    int one = 1, backlog = 1024;
+    void *sock = net_socket(n, ZMQ_ROUTER, plane, own);
+    if (!sock)
+        return error_set(e, zmq_errno(), "%s: no socket: %s", address, zmq_strerror(zmq_errno()));
+    zmq_setsockopt(sock, ZMQ_CURVE_SERVER, &one, sizeof one);
+    zmq_setsockopt(sock, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, strlen(ZAP_DOMAIN));
+    zmq_setsockopt(sock, ZMQ_ROUTER_MANDATORY, &one, sizeof one);
+    zmq_setsockopt(sock, ZMQ_BACKLOG, &backlog, sizeof backlog);
+    n->router[plane].sock = sock;
+    n->router[plane].monitor = net_monitor(n, sock, "router", plane, ZMQ_EVENT_DISCONNECTED);
+    snprintf(endpoint, sizeof endpoint, "tcp://%s", address);
+    bool any = address_split(address, host, sizeof host, &port) && atoi(port) == 0;
+    if (any)
+        snprintf(endpoint, sizeof endpoint, strchr(host, ':') ? "tcp://[%s]:*" : "tcp://%s:*", host);
+    if (!n->router[plane].monitor || zmq_bind(sock, endpoint)) {
+        int err = zmq_errno();
+        return error_set(e, err, "%s: can't listen there: %s", address, zmq_strerror(err));
+    }
+    zmq_getsockopt(sock, ZMQ_LAST_ENDPOINT, last, &last_size);
+    snprintf(bound, size, "%s", last + strlen("tcp://"));
+    return 0;
+}
+
+/* ---- peers -------------------------------------------------------------- */
+
+static uint64_t rid_number(enum plane plane, const uint8_t rid[RID_BYTES])
+{
+    uint64_t number = (uint64_t)plane << 40;
+    for (int i = 0; i < RID_BYTES; i++)
+        number |= (uint64_t)rid[i] << (8 * (RID_BYTES - 1 - i));
+    return number;
+}
+
+static struct peer *peer_new(struct net *n, enum plane plane, const uint8_t rid[RID_BYTES], zmq_msg_t *frame)
+{
+    const char *user = zmq_msg_gets(frame, "User-Id");
+    const struct admitted *by = user ? zap_by_user(n, user) : NULL;
+    if (!by || n->peers.n >= NET_PEERS_MAX)
+        return NULL;
+    struct peer *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    *p = (struct peer){ .conn = n->next_conn++, .plane = plane, .fd = zmq_msg_get(frame, ZMQ_SRCFD), .by = by };
+    memcpy(p->rid, rid, RID_BYTES);
+    map_put(&n->peers, p->conn, p);
+    map_put(&n->peers_by_rid, rid_number(plane, rid), p);
+    map_put(&n->peers_by_fd, (uint64_t)p->fd, p);
+    return p;
+}
+
+void peer_forget(struct net *n, struct peer *p, bool shut)
+{
+    if (shut)
+        shutdown(p->fd, SHUT_RDWR); /* never close(2): libzmq owns it */
+    map_del(&n->peers, p->conn);
+    map_del(&n->peers_by_rid, rid_number(p->plane, p->rid));
+    if (map_get(&n->peers_by_fd, (uint64_t)p->fd) == p)
+        map_del(&n->peers_by_fd, (uint64_t)p->fd);
+    free(p);
+}
+
+void net_revoke(struct net *n, const uint8_t key[KEY_BYTES])
+{
+    MAP_EACH(&n->serials, i) {
+        struct admitted *a = map_at(&n->serials, i);
+        if (!a->revoked && memcmp(a->key, key, KEY_BYTES) == 0) {
+            a->revoked = true;
+            map_del(&n->admitted, map_key(&n->serials, i));
+        }
+    }
+    MAP_EACH(&n->peers, i) {
+        struct peer *p = map_at(&n->peers, i);
+        if (p->by->revoked) {
+            net_down(n, p->conn, DOWN_UNAUTHORISED, "its key was revoked");
+            peer_forget(n, p, true);
+        }
+    }
+}
+
+/* ---- frames ------------------------------------------------------------- */
+
+static void drop_rest(void *sock)
+{
+    int more;
+    size_t size = sizeof more;
+    zmq_msg_t rest;
+    while (zmq_getsockopt(sock, ZMQ_RCVMORE, &more, &size) == 0 && more) {
+        zmq_msg_init(&rest);
+        zmq_msg_recv(&rest, sock, 0);
+        zmq_msg_close(&rest);
+    }
+}
+
+static void frame_take(struct net *n, enum plane plane, const uint8_t rid[RID_BYTES], zmq_msg_t *frame)
+{
+    struct peer *p = map_get(&n->peers_by_rid, rid_number(plane, rid));
+    if (!p)
+        p = peer_new(n, plane, rid, frame);
+    if (!p || p->by->revoked) {
+        n->stats.frames_dropped++;
+        return;
+    }
+    n->stats.frames++;
+    p->check_ns = 0; /* it spoke: alive as far as this socket knows */
+    struct event ev = { .kind = EV_RECV, .conn = p->conn };
+    ev.recv.role = p->by->role;
+    memcpy(ev.recv.key, p->by->key, KEY_BYTES);
+    ev.recv.frame = (struct bytes){ zmq_msg_data(frame), (uint32_t)zmq_msg_size(frame) };
+    net_emit(n, &ev);
+}
+
+void accept_frames(struct net *n, enum plane plane)
+{
+    void *sock = n->router[plane].sock;
+    uint8_t rid[RID_BYTES];
+    for (int taken = 0; taken < NET_TURN_FRAMES_MAX; taken++) {
+        zmq_msg_t frame;
+        int got = zmq_recv(sock, rid, sizeof rid, ZMQ_DONTWAIT);
+        if (got < 0)
+            return;
+        zmq_msg_init(&frame);
+        if (zmq_msg_recv(&frame, sock, 0) >= 0) {
+            if (got == RID_BYTES && !zmq_msg_more(&frame))
+                frame_take(n, plane, rid, &frame);
+            else {
+                n->stats.frames_dropped++;
+                drop_rest(sock);
+            }
+        }
+        zmq_msg_close(&frame);
+    }
+}
+
+/* ---- is it gone? -------------------------------------------------------- */
+
+void accept_monitor(struct net *n, enum plane plane)
+{
+    uint16_t event;
+    uint32_t fd;
+    while (net_monitor_take(n->router[plane].monitor, &event, &fd)) {
+        struct peer *p = map_get(&n->peers_by_fd, fd);
+        if (!p || p->plane != plane)
+            continue;
+        p->checks = 0;
+        p->check_ns = 1; /* at once, but after its last frames were taken */
+        n->checking = true;
+    }
+}
+
+static void check(struct net *n, struct peer *p, uint64_t now_ns)
+{
+    void *sock = n->router[p->plane].sock;
+    bool gone = zmq_send(sock, p->rid, RID_BYTES, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 && errno == EHOSTUNREACH;
+    if (gone) {
+        net_down(n, p->conn, DOWN_CLOSED, "connection closed");
+        peer_forget(n, p, false);
+        return;
+    }
+    zmq_send(sock, n->config.probe.p, n->config.probe.n, ZMQ_DONTWAIT);
+    p->check_ns = ++p->checks < CHECKS ? now_ns + check_after_ns[p->checks] : 0;
+}
+
+void accept_checks(struct net *n, uint64_t now_ns)
+{
+    if (!n->checking)
+        return;
+    n->checking = false;
+    MAP_EACH(&n->peers, i) {
+        struct peer *p = map_at(&n->peers, i);
+        if (!p->check_ns)
+            continue;
+        n->checking = true;
+        if (p->check_ns <= now_ns)
+            check(n, p, now_ns);
+    }
+}
+
+uint64_t accept_deadline(const struct net *n)
+{
+    uint64_t next = UINT64_MAX;
+    if (n->checking)
+        MAP_EACH(&n->peers, i) {
+            const struct peer *p = map_at(&n->peers, i);
+            if (p->check_ns && p->check_ns < next)
+                next = p->check_ns;
+        }
+    return next;
+}

@@ -1,0 +1,128 @@
+/* impl.h - inside common/net only: the one struct behind net.h. */
+#ifndef FERRO_NET_IMPL_H
+#define FERRO_NET_IMPL_H
+
+#include "common/base/map.h"
+#include "common/net/net.h"
+
+#include <zmq.h>
+
+#define RID_BYTES 5 /* libzmq's own routing ids: 0 and a number */
+#define LINGER_MS 500
+#define CONNECT_MS 5000
+#define HANDSHAKE_MS 3000
+#define ZAP_DOMAIN "ferro"
+
+struct pair {
+    uint8_t public_key[KEY_BYTES], secret[KEY_BYTES];
+    bool set;
+};
+
+/* A key that may connect.  A serial is never reused: what a revoked one sent is dropped. */
+struct admitted {
+    uint8_t key[KEY_BYTES];
+    enum role role;
+    uint64_t serial;
+    bool revoked;
+};
+
+/* An accepted connection. */
+struct peer {
+    conn_id conn;
+    enum plane plane;
+    uint8_t rid[RID_BYTES];
+    int fd;                    /* of its last first frame: may be reused by libzmq once closed */
+    const struct admitted *by; /* borrowed */
+    uint64_t check_ns;         /* its socket seemed to close: look again then; 0: no */
+    int checks;
+};
+
+/* A connection that we opened. */
+struct dial {
+    conn_id conn;
+    enum plane plane;
+    enum role role;
+    uint8_t server_key[KEY_BYTES];
+    uint32_t own;
+    void *sock, *monitor;
+    uint64_t begun_ns;
+    bool up, connected, dead; /* dead: removed at the end of the turn */
+};
+
+struct probe {
+    uint64_t id;
+    int fd;
+    uint64_t until_ns;
+};
+
+struct down {
+    conn_id conn;
+    enum down_reason reason;
+    const char *words;
+};
+
+struct watch {
+    int fd;
+    short events;
+};
+
+struct router {
+    void *sock, *monitor;
+};
+
+struct resolver;
+
+struct net {
+    struct net_config config;
+    void *ctx, *zap;
+    struct pair *own; /* NET_KEYS_OWN_MAX */
+    struct router router[2];
+    struct map peers_by_rid, peers, peers_by_fd; /* of struct peer; peers owns */
+    struct map dials;                            /* conn -> struct dial, owned */
+    struct map admitted;                         /* hash of key -> struct admitted, owned by serials */
+    struct map serials;                          /* serial -> struct admitted, owned */
+    uint64_t next_conn, next_serial;
+    struct buf downs, watches, probes;           /* of struct down, watch, probe */
+    struct buf items;                            /* of zmq_pollitem_t; rebuilt when dirty */
+    struct resolver *resolver;
+    struct net_stats stats;
+    bool checking; /* some peer has check_ns */
+};
+
+/* zap.c */
+int zap_open(struct net *n, struct error *e);
+void zap_answer(struct net *n);
+const struct admitted *zap_by_user(struct net *n, const char *user_id); /* NULL: revoked or nonsense */
+
+/* accept.c: the ROUTERs */
+void accept_monitor(struct net *n, enum plane plane);
+void accept_frames(struct net *n, enum plane plane);
+void accept_checks(struct net *n, uint64_t now_ns);
+uint64_t accept_deadline(const struct net *n);
+void peer_forget(struct net *n, struct peer *p, bool shut);
+
+/* dial.c: the DEALERs */
+void dial_start(struct net *n, struct dial *d, const char *numeric);
+void dial_monitor(struct net *n, struct dial *d);
+void dial_frames(struct net *n, struct dial *d);
+void dial_close(struct net *n, struct dial *d);
+void dial_end(struct net *n, struct dial *d, enum down_reason reason, const char *words);
+
+/* resolve.c: names, in a thread of their own */
+struct resolver *resolver_new(void);
+void resolver_free(struct resolver **r);
+int resolver_fd(const struct resolver *r);
+void resolver_ask(struct resolver *r, conn_id conn, const char *address);
+bool resolver_take(struct resolver *r, conn_id *conn, char numeric[64]); /* numeric "" : not found */
+bool address_split(const char *address, char *host, size_t size, const char **port);
+bool address_numeric(const char *address, char numeric[64]); /* is numeric already: as "1.2.3.4:5" or "[::1]:5" */
+
+/* net.c */
+void *net_socket(struct net *n, int type, enum plane plane, uint32_t own);
+void *net_monitor(struct net *n, void *sock, const char *name, uint64_t number, int events);
+int net_monitor_take(void *monitor, uint16_t *event, uint32_t *value); /* 1 an event, 0 none */
+void net_monitor_close(void *sock, void **monitor);
+void net_down(struct net *n, conn_id conn, enum down_reason reason, const char *words);
+void net_emit(struct net *n, const struct event *ev);
+
+#endif

@@ -1,0 +1,269 @@
+/* test_net.c - sockets, keys and ends of connections, over real loopback TCP. */
+#include "common/base/clock.h"
+#include "common/net/net.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <zmq.h>
+
+TestSuite(net, .timeout = 60);
+
+#define WAIT_NS 5000000000ull
+#define CLIENT (CONN_DIALLED + 1)
+
+struct keys {
+    uint8_t public_key[KEY_BYTES], secret[KEY_BYTES];
+};
+
+/* One end: what it saw. */
+struct end {
+    struct net *net;
+    int up, downs, frames, probes;
+    enum down_reason reason;
+    conn_id peer;
+    enum role role;
+    char last[64];
+    bool refused;
+};
+
+static void on_event(void *user, const struct event *ev)
+{
+    struct end *x = user;
+    if (ev->kind == EV_CONN_UP)
+        x->up++;
+    else if (ev->kind == EV_CONN_DOWN) {
+        x->downs++;
+        x->reason = ev->down.reason;
+    } else if (ev->kind == EV_PROBED) {
+        x->probes++;
+        x->refused = ev->probed.refused;
+    } else if (ev->kind == EV_RECV) {
+        x->frames++;
+        x->peer = ev->conn;
+        x->role = ev->recv.role;
+        snprintf(x->last, sizeof x->last, "%.*s", (int)ev->recv.frame.n, (const char *)ev->recv.frame.p);
+    }
+}
+
+static struct keys keys_make(void)
+{
+    struct keys k;
+    crypto_box_keypair(k.public_key, k.secret);
+    return k;
+}
+
+static struct end *end_new(const struct keys *k)
+{
+    struct error e;
+    struct end *x = calloc(1, sizeof *x);
+    struct net_config config = { .user = x, .on_event = on_event, .probe = { (const uint8_t *)"probe", 5 } };
+    x->net = net_new(&config, &e);
+    cr_assert(x->net, "%s", e.words);
+    net_own(x->net, 0, k->public_key, k->secret);
+    return x;
+}
+
+static void end_free(struct end *x)
+{
+    net_free(&x->net);
+    free(x);
+}
+
+#define UNTIL(a, b, condition) \
+    do { \
+        uint64_t end_ns_ = clock_now_ns() + WAIT_NS; \
+        while (!(condition) && clock_now_ns() < end_ns_) { \
+            net_poll((a)->net, clock_now_ns() + 2000000); \
+            net_poll((b)->net, clock_now_ns() + 2000000); \
+        } \
+        cr_assert(condition, "not within 5 s: %s", #condition); \
+    } while (0)
+
+static void server_start(struct end *s, char *bound)
+{
+    struct error e;
+    cr_assert_eq(net_bind(s->net, PLANE_CONTROL, "127.0.0.1:0", 0, bound, 64, &e), 0, "%s", e.words);
+}
+
+Test(net, passes_frames_both_ways_and_tells_the_role)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    char at[64];
+    server_start(s, at);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 1);
+    net_send(c->net, CLIENT, "hello", 5);
+    UNTIL(s, c, s->frames == 1);
+    cr_assert_str_eq(s->last, "hello");
+    cr_assert_eq(s->role, ROLE_USER);
+    net_send(s->net, s->peer, "welcome", 7);
+    UNTIL(s, c, c->frames == 1);
+    cr_assert_str_eq(c->last, "welcome");
+    cr_assert_eq(c->role, ROLE_MANAGER);
+    end_free(c);
+    end_free(s);
+}
+
+Test(net, resolves_names)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    char at[64], named[64];
+    server_start(s, at);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    snprintf(named, sizeof named, "localhost:%s", strrchr(at, ':') + 1);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, named, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up + c->downs == 1);
+    net_dial(c->net, CLIENT + 1, PLANE_CONTROL, "no-such-host.invalid:1", sk.public_key, 0, ROLE_MANAGER);
+    int before = c->downs;
+    UNTIL(s, c, c->downs == before + 1);
+    cr_assert_eq(c->reason, DOWN_UNREACHABLE);
+    end_free(c);
+    end_free(s);
+}
+
+Test(net, refuses_a_key_it_does_not_know)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    struct net_stats stats;
+    char at[64];
+    server_start(s, at);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->downs == 1);
+    cr_assert_eq(c->reason, DOWN_UNAUTHORISED);
+    net_stats(s->net, &stats);
+    cr_assert_eq(stats.handshakes_refused, 1);
+    cr_assert_eq(stats.frames, 0);
+    end_free(c);
+    end_free(s);
+}
+
+/* A stranger with plain libzmq: 0 NULL, 1 PLAIN. */
+static void *stranger(void *ctx, const char *at, int mechanism)
+{
+    char endpoint[80];
+    void *sock = zmq_socket(ctx, ZMQ_DEALER);
+    int none = 0;
+    zmq_setsockopt(sock, ZMQ_LINGER, &none, sizeof none);
+    if (mechanism == 1) {
+        zmq_setsockopt(sock, ZMQ_PLAIN_USERNAME, "admin", 5);
+        zmq_setsockopt(sock, ZMQ_PLAIN_PASSWORD, "admin", 5);
+    }
+    snprintf(endpoint, sizeof endpoint, "tcp://%s", at);
+    zmq_connect(sock, endpoint);
+    zmq_send(sock, "let me in", 9, ZMQ_DONTWAIT);
+    return sock;
+}
+
+Test(net, takes_nothing_without_curve)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    struct net_stats stats;
+    char at[64];
+    server_start(s, at);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    void *ctx = zmq_ctx_new(), *a = stranger(ctx, at, 0), *b = stranger(ctx, at, 1);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 1); /* a friend gets through after them */
+    net_send(c->net, CLIENT, "me", 2);
+    UNTIL(s, c, s->frames == 1);
+    net_stats(s->net, &stats);
+    cr_assert_eq(stats.frames, 1);
+    cr_assert_str_eq(s->last, "me");
+    zmq_close(a);
+    zmq_close(b);
+    zmq_ctx_term(ctx);
+    end_free(c);
+    end_free(s);
+}
+
+Test(net, notices_a_peer_that_is_gone)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    char at[64];
+    server_start(s, at);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 1);
+    net_send(c->net, CLIENT, "hello", 5);
+    UNTIL(s, c, s->frames == 1);
+    net_cut(c->net, CLIENT);
+    UNTIL(s, c, s->downs == 1);
+    cr_assert_eq(s->reason, DOWN_CLOSED);
+    end_free(c);
+    end_free(s);
+}
+
+Test(net, tells_refused_from_open)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    char at[64];
+    server_start(s, at);
+    net_probe(c->net, 1, at);
+    UNTIL(s, c, c->probes == 1);
+    cr_assert_not(c->refused);
+    end_free(s);
+    s = end_new(&sk);
+    net_probe(c->net, 2, at);
+    UNTIL(s, c, c->probes == 2);
+    cr_assert(c->refused);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->downs == 1);
+    cr_assert_eq(c->reason, DOWN_REFUSED);
+    end_free(c);
+    end_free(s);
+}
+
+Test(net, revoking_cuts_a_live_connection)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    char at[64];
+    server_start(s, at);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 1);
+    net_send(c->net, CLIENT, "hello", 5);
+    UNTIL(s, c, s->frames == 1);
+    net_revoke(s->net, ck.public_key);
+    UNTIL(s, c, s->downs == 1 && c->downs == 1);
+    cr_assert_eq(s->reason, DOWN_UNAUTHORISED);
+    net_dial(c->net, CLIENT + 1, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->downs == 2);
+    cr_assert_eq(c->reason, DOWN_UNAUTHORISED);
+    end_free(c);
+    end_free(s);
+}
+
+Test(net, reports_a_peer_that_does_not_read)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    static char block[1 << 16];
+    char at[64];
+    server_start(s, at);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 1);
+    net_send(c->net, CLIENT, "hello", 5);
+    UNTIL(s, c, s->frames == 1);
+    for (int i = 0; i < 4 * NET_HWM && s->downs == 0; i++) { /* the client never polls */
+        net_send(s->net, s->peer, block, sizeof block / 64);
+        if (i % 64 == 0)
+            net_poll(s->net, 0);
+    }
+    UNTIL(s, s, s->downs == 1);
+    cr_assert_eq(s->reason, DOWN_FULL);
+    end_free(c);
+    end_free(s);
+}
