@@ -1,0 +1,65 @@
+/* session.c - see session.h: errors are said here, once, with what to do. */
+#include "cli/session.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int exit_code_for(const struct error *e)
+{
+    switch (e->code) {
+    case ECONNREFUSED:
+    case EHOSTUNREACH:
+    case ETIMEDOUT:
+        return EXIT_NO_MANAGER;
+    case EACCES:
+        return EXIT_UNAUTHORISED;
+    }
+    return EXIT_WRONG;
+}
+
+static int said(const struct error *e)
+{
+    const char *hint = "";
+    if (e->code == ECONNREFUSED || e->code == EHOSTUNREACH)
+        hint = "; is ferro-manager running there? (--manager or FERRO_MANAGER)";
+    else if (e->code == EACCES && strncmp(e->words, "key ", 4))
+        hint = "; is this key of that cluster? (--key or FERRO_KEY)";
+    return verb_error(exit_code_for(e), "%s%s", e->words, hint);
+}
+
+int session_open(struct session *s, const struct where *where)
+{
+    struct error e;
+    *s = (struct session){ .where = *where };
+    if (key_load(where->key, &s->key, &e))
+        return verb_error(e.code == EACCES ? EXIT_UNAUTHORISED : EXIT_WRONG, "%s (--key or FERRO_KEY names another)", e.words);
+    s->client = client_open(where->manager, s->key.manager, s->key.pair.public_key, s->key.pair.secret, where->timeout_ms, &e);
+    key_wipe(s->key.pair.secret, KEY_BYTES);
+    return s->client ? EXIT_GOOD : said(&e);
+}
+
+void session_close(struct session *s)
+{
+    client_close(&s->client);
+    key_wipe(&s->key, sizeof s->key);
+}
+
+int session_send(struct session *s, uint8_t tag, const void *msg)
+{
+    struct error e;
+    return client_send(s->client, tag, msg, &e) ? said(&e) : EXIT_GOOD;
+}
+
+const void *session_await(struct session *s, uint8_t reply, uint64_t wait_ms, int *code)
+{
+    struct error e;
+    const void *m = client_recv(s->client, reply, wait_ms, &e);
+    *code = m ? EXIT_GOOD : said(&e);
+    return m;
+}
+
+const void *session_call(struct session *s, uint8_t tag, const void *msg, uint8_t reply, int *code)
+{
+    *code = session_send(s, tag, msg);
+    return *code ? NULL : session_await(s, reply, s->where.timeout_ms, code);
+}
