@@ -118,6 +118,7 @@ enum io_op {
     IO_ADOPT = 1, /* host's scratch file "stage.part.attempt" becomes block `block` of `app`; result: its size */
     IO_WRITE,     /* bytes at offset of block (made when missing; IO_LAST on the final one) */
     IO_LOOK,      /* is blocks[0] there, under its root, with that size? result 0 or -errno */
+    IO_LIBRARY,   /* does `block`'s content hash to its name?  Then the shell keeps it sealed for hosts. 0 or -errno */
     IO_SERVE,     /* read length at offset of block and send BLOCK_DATA {tag} on conn; result: bytes, or -errno (nothing sent) */
     IO_FREE,      /* unlink the blocks of (app, stage); stage UINT32_MAX: the application's whole directory */
     IO_TOKEN,     /* does `path` hold exactly `bytes`, inside the operator's list? result 0 or -errno */
@@ -151,6 +152,7 @@ struct block_ref {
     const char *root;      /* NULL: our own block; else another executor's advertised root on this host */
     uint8_t owner[ID_BYTES]; /* incarnation under that root */
     uint64_t bytes;        /* what the owner says its size is; a mismatch passes no descriptor */
+    bool library;          /* its sealed memfd (IO_LIBRARY) */
     bool save;             /* instead: a writable staging file OUT/_ferro/app/part.attempt */
     uint32_t part, attempt;
 };
@@ -198,6 +200,7 @@ struct action {
         } call;
         int exit_code;
     };
+    struct bytes sealed;            /* HOST_SEND: a sealed memfd of these bytes goes with it */
     const struct block_ref *blocks; /* HOST_SEND, IO_LOOK */
     uint32_t nblocks;
 };

@@ -1,0 +1,287 @@
+/* core.h - inside executor/core only: the structs behind executor.h.
+ *
+ * An application is here from its first lease to APP_END.  A lease is a number of
+ * slots; each slot has one task host, blank until a lease needs it.  Tasks wait in
+ * their application's queue and go to hosts a little ahead of need.
+ */
+#ifndef FERRO_EXECUTOR_CORE_CORE_H
+#define FERRO_EXECUTOR_CORE_CORE_H
+
+#include "common/base/map.h"
+#include "common/core/beat.h"
+#include "common/core/pull.h"
+#include "common/proto/proto.h"
+#include "executor/core/executor.h"
+
+#define MS 1000000ull
+#define APPS_MAX 1024
+#define STAGES_MAX 4096            /* of one application at once */
+#define BLOCKS_MAX 4194304         /* outputs that one executor keeps */
+#define QUEUE_RUNS_MAX 65536       /* unstarted runs of one application */
+#define UNACKED_MAX 4096           /* DONEs that a driver has not acknowledged */
+#define HOST_AHEAD_NS 500000       /* work that a host holds ahead */
+#define HOST_AHEAD_MAX 256
+#define SERVES_MAX 64              /* chunks under way for one connection */
+#define RETRY_MS_MIN 50
+#define RETRY_MS_MAX 1000
+
+/* A run of attempts, unstarted in a queue or under way in a host. */
+struct run {
+    uint32_t stage, first, count, attempt;
+};
+
+/* FIFO of runs. */
+struct runs {
+    struct buf v; /* of struct run */
+    uint32_t head;
+    uint64_t tasks;
+};
+
+enum member_state { MEMBER_WAITING, MEMBER_DIALLING, MEMBER_ENROLLING, MEMBER_JOINING, MEMBER_JOINED };
+enum host_state { HOST_BLANK, HOST_LOADING, HOST_UP, HOST_ENDING };
+enum lease_state { LEASE_RESERVED, LEASE_ATTACHED, LEASE_CLOSING };
+enum stage_state { STAGE_CHECKING, STAGE_READY };
+
+struct stage {
+    uint32_t stage, version;
+    uint32_t save; /* HOST_STAGE.save */
+    enum stage_state state;
+    struct buf frame;           /* the whole STAGE frame */
+    struct arena arena;         /* holds msg's lists */
+    const struct msg_stage *msg;
+};
+
+struct lease {
+    uint64_t lease;
+    struct app *app; /* borrowed */
+    uint32_t slots;
+    uint64_t memory;
+    enum lease_state state;
+    uint64_t deadline_ns; /* reserved: attach by then; closing: hosts are killed then */
+    char words[257];
+};
+
+struct host {
+    uint64_t id;
+    enum host_state state;
+    struct lease *lease;    /* borrowed; NULL: blank */
+    struct runs under_way;  /* oldest first: the head is what it runs */
+    uint64_t head_since_ns; /* when the head can have begun */
+    uint32_t stage, version; /* the stage that it was told last */
+    bool told;
+    enum cause ending;      /* why it is killed: what its head failed of */
+    uint64_t resident;
+    struct fetch *fetch;    /* owned; its FETCH under way */
+};
+
+struct app {
+    uint64_t app;
+    uint8_t driver_key[KEY_BYTES], fetch_key[KEY_BYTES], fetch_secret[KEY_BYTES];
+    uint32_t own;            /* number of the fetch key pair, to dial with */
+    conn_id control, data;   /* the driver's; 0: none */
+    bool attached;
+    struct beat beat;        /* judges the driver */
+    bool ending;             /* APP_END came; goes when its leases are closed */
+    struct map stages;       /* -> struct stage, owned */
+    struct runs queue;       /* unstarted */
+    uint64_t task_ns;        /* moving average */
+    uint32_t libs;           /* 0 unknown, 1 being fetched, 2 here */
+    uint32_t libs_left;
+    struct buf lib_list;     /* of struct rec_lib, names in `keep` */
+    struct arena keep;
+    uint64_t done_seq;       /* of the last DONE made */
+    struct buf unacked;      /* frames of DONE, each after u64 seq and u32 size */
+    struct buf out_runs;     /* of struct rec_run: successes to tell at the end of this step */
+    struct buf out_reports;  /* of struct rec_report, bytes in out_arena */
+    struct arena out_arena;
+    uint64_t out_busy_ns;
+    struct map copies;       /* name -> struct copy, owned */
+    struct map peers;        /* incarnation's hash -> struct source, owned */
+};
+
+/* One block that we have: outputs of tasks. */
+struct block {
+    struct app *app; /* borrowed */
+    struct block_id id;
+    uint32_t stage;
+    uint64_t bytes;
+};
+
+/* Another executor whose data port we dialled for an application. */
+struct source {
+    conn_id conn;
+    struct app *app; /* borrowed */
+    uint64_t hash;
+    bool up;
+    struct buf waiting; /* of struct pull_want, until it is up */
+};
+
+/* A fetched (part of a) block, or one on its way. */
+struct copy {
+    uint64_t number; /* the pull's user number */
+    struct block_id id;
+    struct app *app; /* borrowed */
+    uint32_t stage;
+    bool here;
+    uint64_t base, length, total;
+    struct buf waiting; /* of struct waiter */
+};
+struct waiter {
+    uint64_t host;
+    uint32_t index;
+};
+
+/* A host's FETCH: answered when nothing is pending. */
+struct fetch {
+    uint32_t n, pending;
+    struct rec_want wants[HOST_FDS_MAX];
+    struct rec_got got[HOST_FDS_MAX];
+    struct block_ref refs[HOST_FDS_MAX];
+    char words[HOST_FDS_MAX][257];
+};
+
+/* What an IO that is under way is for. */
+enum job_kind { JOB_ADOPT, JOB_SYNC, JOB_TOKEN, JOB_LIBRARY, JOB_LOOK, JOB_SERVE, JOB_FREE };
+struct job {
+    enum job_kind kind;
+    uint64_t app, host;
+    uint32_t stage, index;
+    conn_id conn;
+    uint64_t tag;
+    struct rec_report report; /* ADOPT, SYNC: told when it is done; bytes in arena */
+    struct arena arena;
+};
+
+struct conn {
+    conn_id id;
+    struct app *app; /* borrowed: driver's or a fetcher's application */
+    enum role role;
+    bool data;
+    uint32_t serving;
+};
+
+struct executor {
+    struct executor_config config; /* strings owned by `keep` */
+    struct arena keep;
+    struct prng prng;
+    struct stall stall;
+
+    enum member_state member;
+    conn_id manager;
+    uint64_t retry_ns, retry_ms;
+    uint64_t epoch, generation, beat_ms;
+    struct beat beat; /* judges the manager */
+    bool drained_said, draining, exiting;
+    uint64_t drain_until_ns;
+
+    struct map apps;   /* -> struct app, owned */
+    struct map leases; /* -> struct lease, owned */
+    struct map hosts;  /* -> struct host, owned */
+    struct map blocks; /* name -> struct block, owned */
+    struct map conns;  /* -> struct conn, owned: accepted ones */
+    struct map jobs;   /* io id -> struct job, owned */
+    struct map sources; /* conn -> struct source, borrowed from apps */
+    struct map copies;  /* number -> struct copy, borrowed from apps */
+    struct pulls *pulls;
+    uint64_t next_conn, next_io, next_host, next_copy;
+    uint32_t next_own;
+    uint64_t block_bytes, refused;
+    uint32_t slots_used;
+
+    struct actions *out; /* of this step */
+    uint64_t now;
+    struct arena in;     /* decoded messages of this step */
+};
+
+/* member.c */
+void member_start(struct executor *x);
+void member_up(struct executor *x);
+void member_down(struct executor *x, enum down_reason reason, const char *words);
+void member_frame(struct executor *x, struct bytes frame);
+void member_time(struct executor *x);
+uint64_t member_deadline(const struct executor *x);
+void member_send(struct executor *x, uint8_t tag, const void *msg); /* dropped when not joined */
+void member_drain(struct executor *x);
+
+/* lease.c */
+void on_lease_open(struct executor *x, const struct msg_lease_open *m);
+void lease_close(struct executor *x, struct lease *l, uint64_t grace_ms, const char *words);
+void lease_settle(struct executor *x, struct lease *l); /* closing and no host left: LEASE_CLOSED */
+void leases_time(struct executor *x);
+
+/* app.c */
+struct app *app_by_key(struct executor *x, const uint8_t key[KEY_BYTES], enum role role);
+void app_frame(struct executor *x, struct conn *c, uint8_t tag, struct bytes frame);
+void app_end(struct executor *x, struct app *a);
+void app_settle(struct executor *x, struct app *a); /* ending and no lease left: gone */
+void app_conn_down(struct executor *x, struct conn *c);
+void apps_time(struct executor *x);
+void app_send(struct executor *x, const struct app *a, uint8_t tag, const void *msg);
+
+/* stage.c */
+void on_stage(struct executor *x, struct app *a, const struct msg_stage *m, struct bytes frame);
+void stage_free(struct stage *s);
+void on_block_free(struct executor *x, struct app *a, const struct msg_block_free *m);
+void libs_arrived(struct executor *x, struct copy *c, uint32_t code, const char *words);
+void stage_job_done(struct executor *x, struct job *j, int64_t result);
+
+/* tasks.c */
+void on_tasks(struct executor *x, struct app *a, const struct msg_tasks *m);
+void on_recall(struct executor *x, struct app *a, const struct msg_recall *m);
+void on_cancel(struct executor *x, struct app *a, const struct msg_cancel *m);
+void tasks_dispatch(struct executor *x, struct app *a);
+void tasks_give_back(struct executor *x, struct app *a); /* RECALLED: all that is unstarted */
+void on_host_done(struct executor *x, struct host *h, const struct msg_done *m);
+void report_fail(struct executor *x, struct app *a, struct run task, enum cause cause, int signal, uint64_t peak, uint64_t ms,
+                 const char *words, const char *tail);
+void report_add(struct executor *x, struct app *a, const struct rec_report *r);
+void report_job_done(struct executor *x, struct job *j, int64_t result);
+
+/* done.c */
+void done_flush(struct executor *x, struct app *a);
+void done_resend(struct executor *x, struct app *a, uint64_t after);
+void on_done_ack(struct executor *x, struct app *a, const struct msg_done_ack *m);
+struct rec_report report_copy(struct arena *a, const struct rec_report *r);
+
+/* runs.c */
+void runs_push(struct runs *q, struct run r);       /* joined to the last where it continues it */
+bool runs_pop(struct runs *q, uint32_t most, struct run *out); /* up to `most` tasks of the first run */
+bool runs_take(struct runs *q, uint32_t stage, uint32_t part, uint32_t attempt, struct run *rest); /* remove one task */
+bool runs_peek(const struct runs *q, struct run *out);
+void runs_fini(struct runs *q);
+
+/* hosts.c */
+void hosts_fill(struct executor *x); /* a blank host for each slot without one */
+void hosts_assign(struct executor *x, struct lease *l);
+void host_send(struct executor *x, struct host *h, uint8_t tag, const void *msg);
+void host_kill(struct executor *x, struct host *h, enum cause why);
+void host_frame(struct executor *x, struct host *h, struct bytes frame);
+void host_exited(struct executor *x, struct host *h, const struct event *ev);
+void host_memory(struct executor *x, struct host *h, uint64_t bytes);
+void hosts_time(struct executor *x);
+uint64_t hosts_deadline(const struct executor *x);
+uint32_t hosts_of(const struct executor *x, const struct lease *l);
+
+/* fetch.c */
+void on_fetch(struct executor *x, struct host *h, const struct msg_fetch *m);
+void fetch_looked(struct executor *x, struct job *j, int64_t result);
+void pull_ended(struct executor *x, const struct pull_result *r);
+void source_up(struct executor *x, struct source *s);
+void source_down(struct executor *x, struct source *s);
+struct copy *copy_start(struct executor *x, struct app *a, const struct pull_want *want, uint64_t from_hash, const struct rec_peer *peer);
+void app_drop_copies(struct executor *x, struct app *a, uint32_t stage); /* UINT32_MAX: all */
+
+/* serve.c */
+void on_block_get(struct executor *x, struct conn *c, const struct msg_block_get *m);
+void serve_done(struct executor *x, struct job *j, int64_t result);
+
+/* executor.c */
+uint64_t block_key(uint64_t app, struct block_id id);
+struct job *job_new(struct executor *x, enum job_kind kind, uint64_t app);
+struct action *io_action(struct executor *x, struct job *j, uint64_t io, enum io_op op);
+struct action *io_start(struct executor *x, enum job_kind kind, enum io_op op, uint64_t app, struct job **job);
+void frame_send(struct executor *x, conn_id conn, uint8_t tag, const void *msg);
+void refuse(struct executor *x, conn_id conn, enum refusal code, uint64_t about, const char *words);
+void executor_event(struct executor *x, const char *name, uint64_t app, uint64_t id, uint32_t stage, uint32_t part);
+
+#endif

@@ -1,0 +1,327 @@
+/* fetch.c - what a task host reads, brought within its reach as descriptors.
+ *
+ * Our own blocks and those of executors on this host are opened where they lie;
+ * others are pulled over the data plane into copies, which hosts share.
+ */
+#include "executor/core/core.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COPIES_MAX 1048576
+
+/* ---- answering ---------------------------------------------------------- */
+
+static void settle(struct executor *x, struct host *h)
+{
+    struct fetch *f = h->fetch;
+    if (!f || f->pending)
+        return;
+    struct block_ref *refs = arena_alloc(&x->out->arena, HOST_FDS_MAX * sizeof *refs);
+    uint32_t nrefs = 0;
+    for (uint32_t i = 0; i < f->n; i++) {
+        f->got[i].words = bytes_of(f->words[i]);
+        if (f->got[i].code == 0)
+            refs[nrefs++] = f->refs[i];
+    }
+    struct msg_fetched m = { .got = { f->got, f->n } };
+    host_send(x, h, MSG_FETCHED, &m);
+    struct action *act = &x->out->v[x->out->n - 1];
+    act->app = h->lease ? h->lease->app->app : 0;
+    act->blocks = refs;
+    act->nblocks = nrefs;
+    free(f);
+    h->fetch = NULL;
+}
+
+static void got_error(struct fetch *f, uint32_t i, enum block_error code, const char *words)
+{
+    f->got[i].code = code;
+    snprintf(f->words[i], sizeof f->words[i], "%s", words);
+}
+
+/* ---- copies ------------------------------------------------------------- */
+
+static uint64_t copy_key(struct block_id id)
+{
+    uint64_t key;
+    memcpy(&key, id.b, sizeof key);
+    return key;
+}
+
+static void copy_free(struct executor *x, struct copy *c)
+{
+    map_del(&x->copies, c->number);
+    buf_fini(&c->waiting);
+    free(c);
+}
+
+void app_drop_copies(struct executor *x, struct app *a, uint32_t stage)
+{
+    MAP_EACH(&a->copies, i) {
+        struct copy *c = map_at(&a->copies, i);
+        if (stage != UINT32_MAX && (c->stage != stage || !c->here))
+            continue;
+        map_del(&a->copies, map_key(&a->copies, i));
+        copy_free(x, c);
+    }
+}
+
+/* The executor that has it: dialled with the application's fetch key. */
+static struct source *source_of(struct executor *x, struct app *a, uint64_t hash, const struct rec_peer *peer)
+{
+    struct source *s = map_get(&a->peers, hash);
+    if (s)
+        return s;
+    s = calloc(1, sizeof *s);
+    if (!s)
+        abort();
+    *s = (struct source){ .conn = x->next_conn++, .app = a, .hash = hash };
+    map_put(&a->peers, hash, s);
+    map_put(&x->sources, s->conn, s);
+    struct action *act = actions_add(x->out, ACT_DIAL);
+    act->conn = s->conn;
+    act->dial.address = arena_copy(&x->out->arena, "", 1);
+    char *address = arena_alloc(&x->out->arena, peer->data.n + 1u);
+    memcpy(address, peer->data.p, peer->data.n);
+    act->dial.address = address;
+    memcpy(act->dial.key, peer->key, KEY_BYTES);
+    act->dial.own = a->own;
+    act->dial.role = ROLE_EXECUTOR;
+    act->dial.data = true;
+    return s;
+}
+
+static void pull_now(struct executor *x, const struct pull_want *want)
+{
+    pulls_start(x->pulls, want, &(struct head){ .epoch = x->epoch, .generation = x->generation }, x->out);
+}
+
+struct copy *copy_start(struct executor *x, struct app *a, const struct pull_want *want, uint64_t from_hash, const struct rec_peer *peer)
+{
+    struct copy *c = map_get(&a->copies, copy_key(want->copy));
+    if (c)
+        return c;
+    if (a->copies.n >= COPIES_MAX || !(c = calloc(1, sizeof *c)))
+        return NULL;
+    *c = (struct copy){ .number = x->next_copy++, .id = want->copy, .app = a, .stage = want->stage };
+    map_put(&a->copies, copy_key(c->id), c);
+    map_put(&x->copies, c->number, c);
+    struct pull_want w = *want;
+    w.user = c->number;
+    if (peer) {
+        struct source *s = source_of(x, a, from_hash, peer);
+        w.conn = s->conn;
+        if (s->up)
+            pull_now(x, &w);
+        else
+            buf_put(&s->waiting, &w, sizeof w);
+    } else
+        pull_now(x, &w);
+    return c;
+}
+
+void source_up(struct executor *x, struct source *s)
+{
+    struct msg_hello m = { .major = PROTO_MAJOR, .minor = PROTO_MINOR, .plane = 1, .name = bytes_of(x->config.host) };
+    s->up = true;
+    frame_send(x, s->conn, MSG_HELLO, &m);
+    for (size_t i = 0; i < s->waiting.n / sizeof(struct pull_want); i++)
+        pull_now(x, (struct pull_want *)s->waiting.p + i);
+    buf_reset(&s->waiting);
+}
+
+void source_down(struct executor *x, struct source *s)
+{
+    struct pull_result r;
+    struct buf waiting = s->waiting;
+    conn_id conn = s->conn;
+    map_del(&x->sources, conn);
+    map_del(&s->app->peers, s->hash);
+    free(s);
+    while (pulls_on_down(x->pulls, conn, &r))
+        pull_ended(x, &r);
+    for (size_t i = 0; i < waiting.n / sizeof(struct pull_want); i++) {
+        r = (struct pull_result){ .user = ((struct pull_want *)waiting.p)[i].user, .code = BLOCK_UNREACHABLE };
+        snprintf(r.words, sizeof r.words, "the executor that has it can't be reached");
+        pull_ended(x, &r);
+    }
+    buf_fini(&waiting);
+}
+
+static void copy_told(struct executor *x, struct copy *c, struct host *h, uint32_t i, const struct pull_result *r)
+{
+    struct fetch *f = h->fetch;
+    if (!f || i >= f->n)
+        return;
+    if (r && r->code)
+        got_error(f, i, r->code, r->words);
+    else {
+        f->got[i] = (struct rec_got){ .base = c->base, .length = c->length, .total = c->total };
+        f->refs[i] = (struct block_ref){ .app = c->app->app, .block = c->id, .bytes = c->length };
+    }
+    f->pending--;
+    settle(x, h);
+}
+
+void pull_ended(struct executor *x, const struct pull_result *r)
+{
+    struct copy *c = map_get(&x->copies, r->user);
+    if (!c)
+        return;
+    c->here = r->code == 0;
+    c->base = r->base;
+    c->length = r->length;
+    c->total = r->total;
+    struct buf waiting = c->waiting;
+    c->waiting = (struct buf){ 0 };
+    for (size_t i = 0; i < waiting.n / sizeof(struct waiter); i++) {
+        struct waiter *w = (struct waiter *)waiting.p + i;
+        struct host *h = map_get(&x->hosts, w->host);
+        if (h && h->lease && h->lease->app == c->app)
+            copy_told(x, c, h, w->index, r);
+    }
+    bool library = c->stage == UINT32_MAX && waiting.n == 0 && c->app->libs == 1;
+    buf_fini(&waiting);
+    if (library)
+        libs_arrived(x, c, r->code, r->words);
+    if (r->code) {
+        map_del(&c->app->copies, copy_key(c->id));
+        copy_free(x, c);
+    }
+}
+
+/* ---- a host's wishes ---------------------------------------------------- */
+
+static void want_pull(struct executor *x, struct host *h, uint32_t i, const struct rec_peer *peer)
+{
+    const struct rec_want *w = &h->fetch->wants[i];
+    struct app *a = h->lease->app;
+    uint64_t hash = 0, kept;
+    struct pull_want p = { .app = a->app, .stage = w->stage, .part = w->part, .attempt = w->attempt, .conn = a->data,
+                           .offset = w->offset, .length = w->length, .tail = w->tail };
+    memcpy(p.block.b, w->block, ID_BYTES);
+    memcpy(&kept, w->block, sizeof kept);
+    if (peer)
+        memcpy(&hash, peer->incarnation, sizeof hash);
+    p.copy = block_name(BLOCK_COPY, kept ^ hash, w->offset << 1 | w->tail, w->length);
+    struct copy *c = peer || a->data ? copy_start(x, a, &p, hash, peer) : NULL;
+    if (!c) {
+        got_error(h->fetch, i, a->data ? BLOCK_BUSY : BLOCK_UNREACHABLE, a->data ? "too many blocks are fetched at once" : "the driver is not connected");
+        return;
+    }
+    h->fetch->pending++;
+    if (c->here) {
+        copy_told(x, c, h, i, NULL);
+        return;
+    }
+    struct waiter waiter = { h->id, i };
+    buf_put(&c->waiting, &waiter, sizeof waiter);
+}
+
+static void want_own(struct executor *x, struct host *h, uint32_t i)
+{
+    struct fetch *f = h->fetch;
+    struct app *a = h->lease->app;
+    struct block_id id;
+    memcpy(id.b, f->wants[i].block, ID_BYTES);
+    const struct block *b = map_get(&x->blocks, block_key(a->app, id));
+    if (!b) {
+        got_error(f, i, BLOCK_GONE, "no such block here");
+        return;
+    }
+    f->got[i] = (struct rec_got){ .length = b->bytes, .total = b->bytes };
+    f->refs[i] = (struct block_ref){ .app = a->app, .block = id, .bytes = b->bytes };
+}
+
+static void want_neighbour(struct executor *x, struct host *h, uint32_t i, const struct rec_peer *peer)
+{
+    struct job *j;
+    const struct rec_want *w = &h->fetch->wants[i];
+    char *root = arena_alloc(&x->out->arena, peer->root.n + 1u);
+    memcpy(root, peer->root.p, peer->root.n);
+    struct block_ref ref = { .app = h->lease->app->app, .root = root, .bytes = w->bytes };
+    memcpy(ref.block.b, w->block, ID_BYTES);
+    memcpy(ref.owner, peer->incarnation, ID_BYTES);
+    struct action *act = io_start(x, JOB_LOOK, IO_LOOK, ref.app, &j);
+    act->blocks = arena_copy(&x->out->arena, &ref, sizeof ref);
+    act->nblocks = 1;
+    j->host = h->id;
+    j->index = i;
+    h->fetch->pending++;
+}
+
+static const struct rec_peer *peer_of(struct executor *x, struct host *h, const struct rec_want *w)
+{
+    (void)x;
+    const struct stage *s = map_get(&h->lease->app->stages, h->stage);
+    return s && w->peer < s->msg->peers.n ? &s->msg->peers.v[w->peer] : NULL;
+}
+
+void fetch_looked(struct executor *x, struct job *j, int64_t result)
+{
+    struct host *h = map_get(&x->hosts, j->host);
+    if (!h || !h->fetch || !h->lease)
+        return;
+    struct fetch *f = h->fetch;
+    const struct rec_want *w = &f->wants[j->index];
+    const struct rec_peer *peer = peer_of(x, h, w);
+    f->pending--;
+    if (result == 0 && peer) {
+        char *root = arena_alloc(&h->lease->app->keep, peer->root.n + 1u);
+        memcpy(root, peer->root.p, peer->root.n);
+        f->refs[j->index] = (struct block_ref){ .app = h->lease->app->app, .root = root, .bytes = w->bytes };
+        memcpy(f->refs[j->index].block.b, w->block, ID_BYTES);
+        memcpy(f->refs[j->index].owner, peer->incarnation, ID_BYTES);
+        f->got[j->index] = (struct rec_got){ .length = w->bytes, .total = w->bytes };
+    } else if (peer)
+        want_pull(x, h, j->index, peer);
+    else
+        got_error(f, j->index, BLOCK_GONE, "its place is not known any more");
+    settle(x, h);
+}
+
+static void want_one(struct executor *x, struct host *h, uint32_t i)
+{
+    struct fetch *f = h->fetch;
+    const struct rec_want *w = &f->wants[i];
+    const struct rec_peer *peer = w->kind == WANT_BLOCK ? peer_of(x, h, w) : NULL;
+    struct run head;
+    if (w->kind == WANT_DRIVER)
+        want_pull(x, h, i, NULL);
+    else if (w->kind == WANT_SAVE) {
+        bool own = runs_peek(&h->under_way, &head) && head.stage == w->stage && head.first == w->part && head.attempt == w->attempt;
+        if (own) {
+            f->got[i] = (struct rec_got){ .code = 0 };
+            f->refs[i] = (struct block_ref){ .app = h->lease->app->app, .save = true, .part = w->part, .attempt = w->attempt };
+        } else
+            got_error(f, i, BLOCK_DENIED, "not the task that runs here");
+    } else if (!peer)
+        got_error(f, i, BLOCK_GONE, "its place is not known any more");
+    else if (!memcmp(peer->incarnation, x->config.incarnation, ID_BYTES))
+        want_own(x, h, i);
+    else if (bytes_eq(peer->host_id, bytes_of(x->config.host_id)) && w->bytes)
+        want_neighbour(x, h, i, peer);
+    else
+        want_pull(x, h, i, peer);
+}
+
+void on_fetch(struct executor *x, struct host *h, const struct msg_fetch *m)
+{
+    if (h->fetch || !h->lease || h->state != HOST_UP || m->wants.n == 0) {
+        x->refused++;
+        host_kill(x, h, CAUSE_CRASH); /* one request at a time: this is no host of ours */
+        return;
+    }
+    struct fetch *f = h->fetch = calloc(1, sizeof *f);
+    if (!f)
+        abort();
+    f->n = m->wants.n;
+    memcpy(f->wants, m->wants.v, f->n * sizeof *f->wants);
+    f->pending = 1; /* ours, until all were asked for */
+    for (uint32_t i = 0; i < f->n && h->fetch == f; i++)
+        want_one(x, h, i);
+    f->pending--;
+    settle(x, h);
+}
