@@ -1,0 +1,292 @@
+/* core.h - inside manager/core only: the structs behind manager.h, and who does what.
+ *
+ * Ownership: the manager's maps own; every other pointer borrows.  Two objects
+ * that know each other are taken apart in one place, named at the field.
+ */
+#ifndef FERRO_MANAGER_CORE_CORE_H
+#define FERRO_MANAGER_CORE_CORE_H
+
+#include "common/base/map.h"
+#include "common/core/beat.h"
+#include "common/proto/proto.h"
+#include "manager/core/manager.h"
+
+#define MS 1000000ull
+#define REFUSALS_MAX 1000            /* of one connection; then it is cut */
+#define LOST_KEPT 4096               /* lost incarnations that are remembered, to be told so */
+#define ENDED_KEPT 1000              /* ended applications that are listed */
+#define OUTPUT_BYTES_MAX (1u << 20)  /* kept of each stream of an application */
+#define OUTPUTS_KEPT 100             /* ended applications whose output is kept */
+#define UPLOAD_BYTES_MAX (256u << 20) /* libraries of submitted applications that wait, in all */
+#define LISTENERS_MAX 64             /* connections that wait for, or follow, one application */
+#define MASS_LOSS_MIN 5
+#define MASS_LOSS_WITHIN_NS (10000 * MS)
+#define MASS_LOSS_PAUSE_NS (30000 * MS)
+#define REFUSED_CUT_NS (1000 * MS)   /* a connection refused as a whole has this long to read why */
+
+/* Somebody's key: why it may connect. */
+struct known {
+    uint8_t key[KEY_BYTES];
+    enum role role;
+    char name[65];      /* of authorized keys */
+    bool listed;        /* by the MANAGER_KEYS being read */
+    struct executor *x; /* EXECUTOR */
+    uint64_t app;       /* DRIVER, FETCH */
+};
+
+/* A connection.  It exists from its first frame. */
+struct peer {
+    conn_id conn;
+    enum role role;
+    uint8_t key[KEY_BYTES];
+    char name[65];           /* its key's */
+    uint64_t generation;
+    bool hello, logged;      /* said HELLO; one of its refusals was logged */
+    uint32_t refusals;
+    uint64_t cut_ns;         /* refused as a whole: cut then; 0: no */
+    struct beat beat;
+    struct executor *x;      /* EXECUTOR: borrowed; taken apart by roster.c */
+    uint64_t app;            /* DRIVER: its application */
+    bool serving;            /* SERVICE that said SERVE, with: */
+    uint32_t capacity, used; /* applications it runs at most, and now */
+    char host[257];
+};
+
+enum member { MEMBER_ENROLLED, MEMBER_READY, MEMBER_SUSPECT, MEMBER_DRAINING, MEMBER_LOST };
+
+/* An executor: one incarnation. */
+struct executor {
+    uint64_t generation;
+    enum member state;
+    char id[17];
+    uint8_t incarnation[ID_BYTES], key[KEY_BYTES], join_key[KEY_BYTES];
+    char host[257], host_id[65], control[257], data[257], root[513], labels[513];
+    uint32_t slots, slots_used;
+    uint64_t memory, memory_used;
+    conn_id conn;            /* 0: none now */
+    struct beat beat;
+    uint64_t since_ns;       /* enrolled, or its connection closed */
+    uint32_t probes;         /* sent since then */
+    bool draining;
+    struct map leases;       /* id -> struct lease, borrowed */
+    struct map apps;         /* applications that had a lease here: they may have blocks here */
+};
+
+enum lease_state {
+    LEASE_OPENING, /* LEASE_OPEN sent */
+    LEASE_GRANTED, /* LEASE_OPENED came; LEASE_GRANT goes to the driver */
+    LEASE_HELD,    /* an executor has it since before our start; its driver is awaited */
+    LEASE_CLOSING, /* LEASE_REVOKE or APP_END sent; only LEASE_CLOSED frees the slots */
+};
+
+struct lease {
+    uint64_t lease;
+    enum lease_state state;
+    struct executor *x;  /* borrowed; taken apart by lease_drop() */
+    struct app *app;     /* borrowed, NULL: not one of ours */
+    uint32_t slots;
+    uint64_t memory;     /* per slot */
+    uint64_t since_ns;   /* HELD since */
+    bool told;           /* GRANTED: the driver was sent it */
+    bool seen;           /* by the JOIN or APP_OPEN being read */
+};
+
+/* A driver's word that it has a lease, which its executor has not confirmed since our start. */
+struct claim {
+    uint64_t lease;
+    uint8_t incarnation[ID_BYTES];
+    uint64_t since_ns;
+};
+
+/* The last bytes of a stream. */
+struct stream {
+    struct buf bytes;
+    uint64_t offset; /* of bytes.p[0] in the whole stream */
+};
+
+enum app_state { APP_WAITING, APP_OPENING, APP_RUNNING, APP_ENDING, APP_ENDED };
+
+struct app {
+    struct store_app row; /* what is stored of it */
+    enum app_state state;
+    uint64_t persisting;  /* id of the ACT_PERSIST under way, 0: none */
+    conn_id opener;       /* waits for APP_OK or SUBMITTED */
+    /* its driver */
+    conn_id driver;       /* 0: away */
+    uint64_t generation;
+    uint64_t away_ns;     /* since when it is */
+    bool settled;         /* it has told its claims, or was opened in this epoch */
+    struct map claims;    /* lease -> struct claim, owned */
+    uint64_t revoke_ns;   /* ended: its driver may hear so until then; 0: key revoked */
+    /* what it asked for */
+    bool asked;
+    uint64_t revision;
+    uint32_t want;
+    uint64_t want_memory;
+    char want_labels[513];
+    struct map excluded;  /* generations of executors */
+    struct map barred;    /* generation -> until when */
+    uint32_t slots, granted; /* opening and granted; granted alone */
+    char said[513];
+    uint32_t said_granted;
+    bool say;             /* an answer is due even if nothing changed */
+    /* cluster mode */
+    conn_id service;      /* runs it, 0: none */
+    uint64_t service_away_ns;
+    bool submitted, launched, exited;
+    struct buf library;
+    uint64_t library_bytes;
+    struct arena submission; /* holds args and options */
+    const struct rec_str *args, *options;
+    uint32_t nargs, noptions;
+    struct stream streams[2];
+    struct buf waiters, followers; /* of conn_id */
+};
+
+struct manager {
+    struct manager_config config;
+    uint64_t epoch, next_app, next_lease, next_generation, next_persist;
+    uint64_t begun_ns, unix_ms;
+    uint64_t now;          /* of this step */
+    struct actions *out;   /* of this step */
+    struct arena in;       /* the frame being handled */
+    struct stall stall;
+    uint64_t tick_ns;
+    bool dirty;            /* something changed that may let a want be met */
+    bool stopping;
+    struct map peers;      /* conn -> struct peer, owned */
+    struct map known;      /* hash of key -> struct known, owned */
+    struct map executors;  /* generation -> struct executor, owned: all but the lost */
+    struct map lost;       /* generation -> struct executor, owned */
+    struct map leases;     /* id -> struct lease, owned */
+    struct map apps;       /* number -> struct app, owned; by ascending number */
+    struct map ended;      /* number -> struct app, borrowed; in the order in which they ended */
+    struct map outputs;    /* number -> struct app, borrowed; ended ones with output */
+    struct map persists;   /* id -> struct app, borrowed */
+    struct map uploads;    /* number -> struct app, borrowed; submitted and not launched, oldest first */
+    struct map probing;    /* generation -> struct executor, borrowed */
+    uint64_t upload_bytes;
+    uint32_t claims;       /* of all applications */
+    uint64_t losses_ns[MASS_LOSS_MIN * 1024]; /* times of the newest losses: ring */
+    uint32_t nlosses;
+    uint64_t paused_ns;    /* mass loss: nothing is granted, nobody given up, until then */
+    uint64_t frames, refused;
+};
+
+/* manager.c */
+void frame_send(struct manager *m, conn_id conn, uint8_t tag, const void *msg); /* conn 0: nothing */
+void refuse(struct manager *m, struct peer *p, enum refusal code, uint64_t about, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+struct manager_event *event_add(struct manager *m, const char *name); /* fill what it has; copied strings only */
+const char *copy(struct manager *m, const char *text);                /* into this step's arena */
+uint64_t unix_now(const struct manager *m);
+bool fenced(struct manager *m, struct peer *p, uint8_t tag, const struct head *h); /* true: refused */
+bool handle(struct manager *m, struct peer *p, uint8_t tag, const void *msg);      /* false: not for the manager */
+
+/* keys.c */
+uint64_t key_hash(const uint8_t key[KEY_BYTES]);
+struct known *known_find(const struct manager *m, const uint8_t key[KEY_BYTES]);
+/* NULL when that key (or one with the same hash) is somebody's already. */
+struct known *known_add(struct manager *m, const uint8_t key[KEY_BYTES], enum role role);
+void known_revoke(struct manager *m, const uint8_t key[KEY_BYTES]);
+void key_admit(struct manager *m, const uint8_t key[KEY_BYTES], enum role role);
+void keys_set(struct manager *m, const struct manager_keys *keys);
+
+/* peers.c */
+void peer_frame(struct manager *m, const struct event *ev);
+void peer_down(struct manager *m, conn_id conn);
+void peer_cut(struct manager *m, struct peer *p);
+void peers_time(struct manager *m);
+void peers_stalled(struct manager *m, uint64_t late_ns);
+uint32_t beat_ms(const struct manager *m);
+void on_hello(struct manager *m, struct peer *p, const void *msg);
+void on_beat(struct manager *m, struct peer *p, const void *msg);
+void on_beat_ack(struct manager *m, struct peer *p, const void *msg);
+void on_bye(struct manager *m, struct peer *p, const void *msg);
+
+/* roster.c */
+void on_enrol(struct manager *m, struct peer *p, const void *msg);
+void on_join(struct manager *m, struct peer *p, const void *msg);
+void on_drain(struct manager *m, struct peer *p, const void *msg);
+void executor_welcome(struct manager *m, struct peer *p);
+void executor_heard(struct manager *m, struct executor *x);
+void executor_closed(struct manager *m, struct executor *x); /* its connection */
+void executor_left(struct manager *m, struct executor *x);   /* BYE */
+void executors_revoked(struct manager *m, const uint8_t join_key[KEY_BYTES]);
+void executor_free(struct executor *x);
+void roster_probed(struct manager *m, uint64_t generation, bool refused);
+void roster_time(struct manager *m);
+uint64_t roster_deadline(const struct manager *m);
+bool executor_usable(const struct executor *x);
+
+/* leases.c */
+struct lease *lease_new(struct manager *m, uint64_t id, struct executor *x, struct app *app, uint32_t slots, uint64_t memory);
+void lease_open(struct manager *m, struct executor *x, struct app *app, uint32_t slots);
+void lease_grant(struct manager *m, struct lease *l);
+void lease_close(struct manager *m, struct lease *l, const char *words); /* and tell the executor */
+void lease_closing(struct manager *m, struct lease *l);                  /* the executor knows already */
+void lease_tell_driver(struct manager *m, const struct app *app, uint64_t lease, const char *words);
+void lease_drop(struct manager *m, struct lease *l);                     /* closed, or lost with its executor */
+void on_lease_opened(struct manager *m, struct peer *p, const void *msg);
+void on_lease_closed(struct manager *m, struct peer *p, const void *msg);
+void on_lease_return(struct manager *m, struct peer *p, const void *msg);
+void on_lease_bad(struct manager *m, struct peer *p, const void *msg);
+
+/* claims.c: what executors and drivers say they have */
+void holdings_settle(struct manager *m, struct executor *x, const struct msg_join *join);
+void claims_settle(struct manager *m, struct app *a, const struct msg_app_open *open, struct msg_app_ok *ok);
+void claims_time(struct manager *m);
+void claims_clear(struct manager *m, struct app *a);
+
+/* share.c */
+void share(struct manager *m);
+/* waits.c */
+bool executor_fits(const struct manager *m, const struct executor *x, const struct app *a);
+void ask_answer(struct manager *m, struct app *a);
+void submitted_waits(const struct manager *m, char *words, size_t size);
+
+/* apps.c */
+void app_load(struct manager *m, const struct store_app *row);
+struct app *app_new(struct manager *m, const char *mode, const char *user, struct bytes name);
+void app_persist(struct manager *m, struct app *a);
+void app_persisted(struct manager *m, uint64_t id);
+void app_finish(struct manager *m, struct app *a, const char *state, uint32_t exit_code, const char *words);
+void app_free(struct app *a);
+void apps_driver_here(struct manager *m, struct peer *p);
+void apps_driver_away(struct manager *m, struct peer *p);
+void apps_time(struct manager *m);
+struct app *app_of_driver(struct manager *m, struct peer *p, uint64_t app); /* NULL: refused */
+void on_app_open(struct manager *m, struct peer *p, const void *msg);
+void on_ask(struct manager *m, struct peer *p, const void *msg);
+void on_app_close(struct manager *m, struct peer *p, const void *msg);
+void on_app_ended(struct manager *m, struct peer *p, const void *msg);
+
+/* submit.c */
+void on_submit(struct manager *m, struct peer *p, const void *msg);
+void on_chunk(struct manager *m, struct peer *p, const void *msg);
+void on_serve(struct manager *m, struct peer *p, const void *msg);
+void on_launched(struct manager *m, struct peer *p, const void *msg);
+void on_exited(struct manager *m, struct peer *p, const void *msg);
+void upload_drop(struct manager *m, struct app *a);
+void uploads_launch(struct manager *m);
+void service_away(struct manager *m, struct peer *p);
+void service_forget(struct manager *m, struct app *a); /* it no longer runs there */
+
+/* output.c */
+void on_output(struct manager *m, struct peer *p, const void *msg);
+void on_logs(struct manager *m, struct peer *p, const void *msg);
+void output_end(struct manager *m, struct app *a); /* nothing follows */
+void output_keep(struct manager *m, struct app *a); /* it ended: is one of the last OUTPUTS_KEPT */
+
+/* query.c */
+struct app *app_visible(struct manager *m, struct peer *p, uint64_t app); /* NULL: refused */
+void app_tell_waiters(struct manager *m, struct app *a);
+void listeners_forget(struct manager *m, conn_id conn);
+bool listener_add(struct buf *list, conn_id conn);
+void on_status(struct manager *m, struct peer *p, const void *msg);
+void on_list_executors(struct manager *m, struct peer *p, const void *msg);
+void on_list_apps(struct manager *m, struct peer *p, const void *msg);
+void on_wait(struct manager *m, struct peer *p, const void *msg);
+void on_kill(struct manager *m, struct peer *p, const void *msg);
+
+#endif
