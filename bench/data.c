@@ -28,7 +28,7 @@
 #define BUFFER (1 << 20) /* bytes a write */
 #define WORD_MAX 16      /* room that one word may touch; it has 11 bytes at most, and a space */
 #define LINE_MIN 60
-#define CACHED 262144    /* words made once and kept; rarer ones are made each time */
+#define CACHED 262144 /* words made once and kept; rarer ones are made each time */
 
 struct word {
     char bytes[WORD_MAX - 1];
@@ -37,9 +37,9 @@ struct word {
 
 struct text {
     uint64_t random, seed;
-    uint64_t octaves;           /* log2(N + 1), 16 bits behind the point */
-    uint64_t power[STEPS + 1];  /* 2^(i / STEPS), 32 bits behind the point */
-    uint32_t column, line_end;  /* bytes in this line so far; where a newline is due */
+    uint64_t octaves;          /* log2(N + 1), 16 bits behind the point */
+    uint64_t power[STEPS + 1]; /* 2^(i / STEPS), 32 bits behind the point */
+    uint32_t column, line_end; /* bytes in this line so far; where a newline is due */
     struct word words[CACHED];
 };
 
