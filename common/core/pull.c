@@ -16,8 +16,8 @@ struct pull {
     bool known;
     uint64_t next;       /* first byte not asked for yet */
     uint64_t total;
+    uint64_t written;
     uint32_t asked, writing;
-    uint64_t code;
 };
 
 struct pulls {
@@ -186,6 +186,7 @@ bool pulls_on_data(struct pulls *p, conn_id from, const struct msg_block_data *m
     act->io.bytes = arena_bytes(&out->arena, m->bytes);
     map_put(&p->by_io, act->id, l);
     l->writing++;
+    l->written += m->bytes.n;
     ask_on(p, l, out);
     wake(p, from, out);
     return false;
@@ -212,7 +213,8 @@ bool pulls_on_io(struct pulls *p, const struct event *io_done, struct actions *o
         return ended(p, l, BLOCK_IO, strerror((int)-io_done->io.result), r);
     if (l->asked || l->writing || l->next < l->to)
         return false;
-    return ended(p, l, 0, "", r);
+    bool whole = l->written == l->to - l->from;
+    return ended(p, l, whole ? 0 : BLOCK_CORRUPT, whole ? "" : "the peer sent less than was asked for", r);
 }
 
 bool pulls_on_down(struct pulls *p, conn_id conn, struct pull_result *r)
