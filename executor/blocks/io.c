@@ -1,0 +1,420 @@
+/* io.c - see io.h.  One queue, two threads, one list of answers. */
+#include "executor/blocks/io.h"
+
+#include "common/proto/proto.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define THREADS 2
+
+struct request {
+    struct request *next;
+    struct action act;  /* its pointers are ours */
+    struct block_ref ref;
+};
+
+struct answer {
+    struct answer *next;
+    struct io_done done;
+};
+
+/* What was made for an application that the loop hands to hosts. */
+struct held {
+    uint64_t app;
+    struct block_id id;
+    int fd;         /* library, or the output's staging folder */
+    bool library;
+};
+struct stored { /* which blocks a stage has */
+    uint64_t app;
+    uint32_t stage;
+    struct block_id id;
+};
+
+struct io {
+    struct files *files; /* borrowed */
+    const char *const *writes;
+    pthread_t threads[THREADS];
+    int nthreads, fd;
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    struct request *first, **last;
+    struct answer *answers, **answers_last;
+    struct buf held;   /* of struct held */
+    struct buf stored; /* of struct stored */
+    bool stop;
+};
+
+/* ---- the operations ------------------------------------------------------ */
+
+static void remember(struct io *io, uint64_t app, uint32_t stage, struct block_id id)
+{
+    struct stored s = { app, stage, id };
+    pthread_mutex_lock(&io->lock);
+    buf_put(&io->stored, &s, sizeof s);
+    pthread_mutex_unlock(&io->lock);
+}
+
+static int64_t do_write(struct io *io, const struct action *a)
+{
+    int fd = files_open_copy(io->files, a->app, a->io.block);
+    if (fd < 0)
+        return fd;
+    if (a->io.offset == 0)
+        remember(io, a->app, a->stage, a->io.block);
+    int64_t r = 0;
+    for (uint32_t at = 0; r >= 0 && at < a->io.bytes.n; at += (uint32_t)r) {
+        r = pwrite(fd, a->io.bytes.p + at, a->io.bytes.n - at, (off_t)(a->io.offset + at));
+        if (r <= 0)
+            r = r ? -errno : -EIO;
+    }
+    close(fd);
+    return r < 0 ? r : a->io.bytes.n;
+}
+
+static int64_t do_serve(struct io *io, const struct action *a, struct io_done *d)
+{
+    struct stat st;
+    int fd = files_open_block(io->files, a->app, a->io.block);
+    if (fd < 0)
+        return fd;
+    d->bytes = malloc(a->io.length + 1);
+    int64_t r = !d->bytes || fstat(fd, &st) ? -errno : pread(fd, d->bytes, a->io.length, (off_t)a->io.offset);
+    close(fd);
+    if (r < 0 || (uint64_t)r != a->io.length) {
+        free(d->bytes);
+        d->bytes = NULL;
+        return r < 0 ? r : -EIO;
+    }
+    d->nbytes = (uint32_t)r;
+    d->conn = a->conn;
+    d->tag = a->io.tag;
+    d->offset = a->io.offset;
+    d->total = (uint64_t)st.st_size;
+    return r;
+}
+
+static int64_t do_library(struct io *io, const struct action *a)
+{
+    int fd = files_open_block(io->files, a->app, a->io.block);
+    if (fd < 0)
+        return fd;
+    struct stat st;
+    uint8_t *p = fstat(fd, &st) || st.st_size == 0 || st.st_size > 1 << 30 ? NULL : malloc((size_t)st.st_size);
+    int64_t r = p ? pread(fd, p, (size_t)st.st_size, 0) : -1;
+    close(fd);
+    struct block_id id = { { 0 } };
+    if (r == st.st_size)
+        id = block_of_content(p, (size_t)r);
+    struct held h = { a->app, a->io.block, -1, true };
+    if (r == st.st_size && !memcmp(id.b, a->io.block.b, ID_BYTES) && (h.fd = memfd_create("job", MFD_CLOEXEC | MFD_ALLOW_SEALING)) >= 0 &&
+        (write(h.fd, p, (size_t)r) != r || fcntl(h.fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL))) {
+        close(h.fd);
+        h.fd = -1;
+    }
+    free(p);
+    if (h.fd < 0)
+        return -EBADMSG;
+    pthread_mutex_lock(&io->lock);
+    buf_put(&io->held, &h, sizeof h);
+    pthread_mutex_unlock(&io->lock);
+    return 0;
+}
+
+static bool may_write(const struct io *io, const char *path)
+{
+    char real[PATH_MAX];
+    if (!realpath(path, real))
+        return false;
+    for (const char *const *w = io->writes; w && *w; w++) {
+        char allowed[PATH_MAX];
+        if (!realpath(*w, allowed))
+            continue;
+        size_t n = strlen(allowed);
+        if (!strncmp(real, allowed, n) && (real[n] == '/' || real[n] == 0 || (n && allowed[n - 1] == '/')))
+            return true;
+    }
+    return false;
+}
+
+/* Do we see the driver's output folder?  Then its staging folder is kept open for the parts. */
+static int64_t do_token(struct io *io, const struct action *a)
+{
+    uint8_t token[ID_BYTES + 1];
+    char folder[PATH_MAX];
+    int fd = may_write(io, a->io.path) ? open(a->io.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    if (fd < 0)
+        return -ENOENT;
+    ssize_t n = read(fd, token, sizeof token);
+    close(fd);
+    if (n != ID_BYTES || a->io.bytes.n != ID_BYTES || memcmp(token, a->io.bytes.p, ID_BYTES))
+        return -ESTALE;
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(a->io.path, '/') - a->io.path), a->io.path);
+    struct held h = { a->app, { { 0 } }, open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC), false };
+    if (h.fd < 0)
+        return -errno;
+    pthread_mutex_lock(&io->lock);
+    buf_put(&io->held, &h, sizeof h);
+    pthread_mutex_unlock(&io->lock);
+    return 0;
+}
+
+static struct held *find_held(struct io *io, uint64_t app, const struct block_id *id)
+{
+    struct held *v = (struct held *)io->held.p;
+    for (size_t i = io->held.n / sizeof *v; i-- > 0;)
+        if (v[i].app == app && v[i].library == (id != NULL) && (!id || !memcmp(v[i].id.b, id->b, ID_BYTES)))
+            return &v[i];
+    return NULL;
+}
+
+static char *part_name(uint32_t part, uint32_t attempt, char out[32])
+{
+    snprintf(out, 32, "%u.%u", part, attempt);
+    return out;
+}
+
+static int64_t do_sync(struct io *io, const struct action *a)
+{
+    char name[32];
+    pthread_mutex_lock(&io->lock);
+    struct held *h = find_held(io, a->app, NULL);
+    int fd = h ? openat(h->fd, part_name(a->part, a->attempt, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    pthread_mutex_unlock(&io->lock);
+    if (fd < 0)
+        return -ENOENT;
+    int64_t r = fsync(fd) ? -errno : 0;
+    close(fd);
+    return r;
+}
+
+static int64_t do_look(const struct action *a)
+{
+    const struct block_ref *ref = &a->blocks[0];
+    int fd = files_open_neighbour(ref->root, ref->owner, ref->app, ref->block, ref->bytes);
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
+}
+
+static int64_t do_free(struct io *io, const struct action *a)
+{
+    if (a->stage == UINT32_MAX) {
+        files_remove_app(io->files, a->app);
+        io_app_gone(io, a->app);
+    }
+    pthread_mutex_lock(&io->lock);
+    struct stored *v = (struct stored *)io->stored.p;
+    size_t n = io->stored.n / sizeof *v, kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool goes = v[i].app == a->app && (a->stage == UINT32_MAX || v[i].stage == a->stage);
+        if (goes && a->stage != UINT32_MAX)
+            files_remove_block(io->files, v[i].app, v[i].id);
+        if (!goes)
+            v[kept++] = v[i];
+    }
+    io->stored.n = kept * sizeof *v;
+    pthread_mutex_unlock(&io->lock);
+    return 0;
+}
+
+static int64_t perform(struct io *io, const struct action *a, struct io_done *d)
+{
+    int64_t r;
+    switch (a->io.op) {
+    case IO_ADOPT:
+        r = files_adopt(io->files, a->io.host, a->io.last, a->app, a->stage, a->part, a->attempt, a->io.block);
+        if (r >= 0)
+            remember(io, a->app, a->stage, a->io.block);
+        return r;
+    case IO_WRITE: return do_write(io, a);
+    case IO_SERVE: return do_serve(io, a, d);
+    case IO_LIBRARY: return do_library(io, a);
+    case IO_TOKEN: return do_token(io, a);
+    case IO_SYNC: return do_sync(io, a);
+    case IO_LOOK: return do_look(a);
+    case IO_FREE: return do_free(io, a);
+    case IO_COMMIT:
+    case IO_KEEP: break; /* the driver's */
+    }
+    return -ENOSYS;
+}
+
+/* ---- the threads --------------------------------------------------------- */
+
+static void request_free(struct request *r)
+{
+    free((void *)r->act.io.bytes.p);
+    free((void *)r->act.io.path);
+    free((void *)r->ref.root);
+    free(r);
+}
+
+static void *worker(void *arg)
+{
+    struct io *io = arg;
+    pthread_mutex_lock(&io->lock);
+    while (!io->stop || io->first) {
+        struct request *r = io->first;
+        if (!r) {
+            pthread_cond_wait(&io->work, &io->lock);
+            continue;
+        }
+        if (!(io->first = r->next))
+            io->last = &io->first;
+        pthread_mutex_unlock(&io->lock);
+        struct answer *an = calloc(1, sizeof *an);
+        if (!an)
+            abort();
+        an->done.id = r->act.id;
+        an->done.result = perform(io, &r->act, &an->done);
+        request_free(r);
+        pthread_mutex_lock(&io->lock);
+        *io->answers_last = an;
+        io->answers_last = &an->next;
+        eventfd_write(io->fd, 1);
+    }
+    pthread_mutex_unlock(&io->lock);
+    return NULL;
+}
+
+struct io *io_new(struct files *files, const char *const *writes, struct error *e)
+{
+    struct io *io = calloc(1, sizeof *io);
+    if (!io)
+        abort();
+    io->files = files;
+    io->writes = writes;
+    io->last = &io->first;
+    io->answers_last = &io->answers;
+    pthread_mutex_init(&io->lock, NULL);
+    pthread_cond_init(&io->work, NULL);
+    io->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    while (io->fd >= 0 && io->nthreads < THREADS && pthread_create(&io->threads[io->nthreads], NULL, worker, io) == 0)
+        io->nthreads++;
+    if (io->nthreads < THREADS) {
+        error_sys(e, "the I/O threads can't start");
+        io_free(&io);
+    }
+    return io;
+}
+
+void io_free(struct io **iop)
+{
+    struct io *io = *iop;
+    struct io_done d;
+    *iop = NULL;
+    if (!io)
+        return;
+    pthread_mutex_lock(&io->lock);
+    io->stop = true;
+    pthread_cond_broadcast(&io->work);
+    pthread_mutex_unlock(&io->lock);
+    for (int i = 0; i < io->nthreads; i++)
+        pthread_join(io->threads[i], NULL);
+    while (io_take(io, &d))
+        free(d.bytes);
+    for (size_t i = 0; i < io->held.n / sizeof(struct held); i++)
+        close(((struct held *)io->held.p)[i].fd);
+    close(io->fd);
+    buf_fini(&io->held);
+    buf_fini(&io->stored);
+    free(io);
+}
+
+static void *copied(const void *p, size_t n)
+{
+    void *c = malloc(n + 1);
+    if (!c)
+        abort();
+    memcpy(c, p, n);
+    return c;
+}
+
+void io_put(struct io *io, const struct action *act)
+{
+    struct request *r = calloc(1, sizeof *r);
+    if (!r)
+        abort();
+    r->act = *act;
+    r->act.io.bytes.p = act->io.bytes.n ? copied(act->io.bytes.p, act->io.bytes.n) : NULL;
+    r->act.io.path = act->io.path ? copied(act->io.path, strlen(act->io.path) + 1) : NULL;
+    if (act->nblocks) {
+        r->ref = act->blocks[0];
+        r->ref.root = r->ref.root ? copied(r->ref.root, strlen(r->ref.root) + 1) : NULL;
+        r->act.blocks = &r->ref;
+    }
+    pthread_mutex_lock(&io->lock);
+    *io->last = r;
+    io->last = &r->next;
+    pthread_cond_signal(&io->work);
+    pthread_mutex_unlock(&io->lock);
+}
+
+int io_fd(const struct io *io)
+{
+    return io->fd;
+}
+
+bool io_take(struct io *io, struct io_done *out)
+{
+    eventfd_t count;
+    pthread_mutex_lock(&io->lock);
+    struct answer *an = io->answers;
+    if (!an)
+        eventfd_read(io->fd, &count);
+    else if (!(io->answers = an->next))
+        io->answers_last = &io->answers;
+    pthread_mutex_unlock(&io->lock);
+    if (!an)
+        return false;
+    *out = an->done;
+    free(an);
+    return true;
+}
+
+int io_save_open(struct io *io, uint64_t app, uint32_t part, uint32_t attempt)
+{
+    char name[32];
+    pthread_mutex_lock(&io->lock);
+    struct held *h = find_held(io, app, NULL);
+    int fd = h ? openat(h->fd, part_name(part, attempt, name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666) : -1;
+    int r = fd >= 0 ? fd : h ? -errno : -ENOENT;
+    pthread_mutex_unlock(&io->lock);
+    return r;
+}
+
+int io_library_fd(struct io *io, uint64_t app, struct block_id id)
+{
+    pthread_mutex_lock(&io->lock);
+    struct held *h = find_held(io, app, &id);
+    int fd = h ? h->fd : -1;
+    pthread_mutex_unlock(&io->lock);
+    return fd;
+}
+
+void io_app_gone(struct io *io, uint64_t app)
+{
+    pthread_mutex_lock(&io->lock);
+    struct held *v = (struct held *)io->held.p;
+    size_t n = io->held.n / sizeof *v, kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (v[i].app == app)
+            close(v[i].fd);
+        else
+            v[kept++] = v[i];
+    io->held.n = kept * sizeof *v;
+    pthread_mutex_unlock(&io->lock);
+}
