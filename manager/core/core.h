@@ -22,6 +22,7 @@
 #define MASS_LOSS_MIN 5
 #define MASS_LOSS_WITHIN_NS (10000 * MS)
 #define MASS_LOSS_PAUSE_NS (30000 * MS)
+#define ENDED_TOLD_NS (30000 * MS)   /* an ended application's driver may come back so long to hear it */
 #define REFUSED_CUT_NS (1000 * MS)   /* a connection refused as a whole has this long to read why */
 
 /* Somebody's key: why it may connect. */
@@ -110,7 +111,7 @@ struct app {
     struct store_app row; /* what is stored of it */
     enum app_state state;
     uint64_t persisting;  /* id of the ACT_PERSIST under way, 0: none */
-    conn_id opener;       /* waits for APP_OK or SUBMITTED */
+    conn_id opener;       /* waits for APP_OK or SUBMITTED; of a submitted one: sends the library */
     /* its driver */
     conn_id driver;       /* 0: away */
     uint64_t generation;
@@ -133,7 +134,7 @@ struct app {
     /* cluster mode */
     conn_id service;      /* runs it, 0: none */
     uint64_t service_away_ns;
-    bool submitted, launched, exited;
+    bool exited;          /* its process ended: no more output */
     struct buf library;
     uint64_t library_bytes;
     struct arena submission; /* holds args and options */
@@ -174,119 +175,131 @@ struct manager {
 };
 
 /* manager.c */
-void frame_send(struct manager *m, conn_id conn, uint8_t tag, const void *msg); /* conn 0: nothing */
-void refuse(struct manager *m, struct peer *p, enum refusal code, uint64_t about, const char *fmt, ...)
+void manager_send(struct manager *m, conn_id conn, uint8_t tag, const void *msg); /* conn 0: nothing */
+void manager_refuse(struct manager *m, struct peer *p, enum refusal code, uint64_t about, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
-struct manager_event *event_add(struct manager *m, const char *name); /* fill what it has; copied strings only */
-const char *copy(struct manager *m, const char *text);                /* into this step's arena */
-uint64_t unix_now(const struct manager *m);
-bool fenced(struct manager *m, struct peer *p, uint8_t tag, const struct head *h); /* true: refused */
-bool handle(struct manager *m, struct peer *p, uint8_t tag, const void *msg);      /* false: not for the manager */
+struct manager_event *manager_event(struct manager *m, const char *name); /* fill it with strings of manager_copy() */
+const char *manager_copy(struct manager *m, const char *text);            /* lives as long as this step's actions */
+uint64_t manager_unix_ms(const struct manager *m);
 
-/* keys.c */
-uint64_t key_hash(const uint8_t key[KEY_BYTES]);
-struct known *known_find(const struct manager *m, const uint8_t key[KEY_BYTES]);
-/* NULL when that key (or one with the same hash) is somebody's already. */
-struct known *known_add(struct manager *m, const uint8_t key[KEY_BYTES], enum role role);
-void known_revoke(struct manager *m, const uint8_t key[KEY_BYTES]);
-void key_admit(struct manager *m, const uint8_t key[KEY_BYTES], enum role role);
-void keys_set(struct manager *m, const struct manager_keys *keys);
+/* keyring.c: whose keys there are */
+struct known *keyring_find(const struct manager *m, const uint8_t key[KEY_BYTES]);
+/* And admit it.  NULL when that key (or one with the same hash) is somebody's already. */
+struct known *keyring_add(struct manager *m, const uint8_t key[KEY_BYTES], enum role role);
+void keyring_revoke(struct manager *m, const uint8_t key[KEY_BYTES]);
+void keyring_set(struct manager *m, const struct manager_keys *keys);
 
 /* peers.c */
-void peer_frame(struct manager *m, const struct event *ev);
-void peer_down(struct manager *m, conn_id conn);
-void peer_cut(struct manager *m, struct peer *p);
+struct peer *peers_get(struct manager *m, const struct event *recv); /* made when it is new */
+void peers_down(struct manager *m, conn_id conn);
+void peers_cut(struct manager *m, conn_id conn);
 void peers_time(struct manager *m);
 void peers_stalled(struct manager *m, uint64_t late_ns);
-uint32_t beat_ms(const struct manager *m);
-void on_hello(struct manager *m, struct peer *p, const void *msg);
-void on_beat(struct manager *m, struct peer *p, const void *msg);
-void on_beat_ack(struct manager *m, struct peer *p, const void *msg);
-void on_bye(struct manager *m, struct peer *p, const void *msg);
+uint32_t peers_beat_ms(const struct manager *m);
+void peers_on_hello(struct manager *m, struct peer *p, const void *msg);
+void peers_on_beat(struct manager *m, struct peer *p, const void *msg);
+void peers_on_beat_ack(struct manager *m, struct peer *p, const void *msg);
+void peers_on_bye(struct manager *m, struct peer *p, const void *msg);
 
-/* roster.c */
-void on_enrol(struct manager *m, struct peer *p, const void *msg);
-void on_join(struct manager *m, struct peer *p, const void *msg);
-void on_drain(struct manager *m, struct peer *p, const void *msg);
-void executor_welcome(struct manager *m, struct peer *p);
-void executor_heard(struct manager *m, struct executor *x);
-void executor_closed(struct manager *m, struct executor *x); /* its connection */
-void executor_left(struct manager *m, struct executor *x);   /* BYE */
-void executors_revoked(struct manager *m, const uint8_t join_key[KEY_BYTES]);
-void executor_free(struct executor *x);
-void roster_probed(struct manager *m, uint64_t generation, bool refused);
-void roster_time(struct manager *m);
-uint64_t roster_deadline(const struct manager *m);
-bool executor_usable(const struct executor *x);
+/* roster.c: executors come */
+struct executor *roster_find(const struct manager *m, const uint8_t incarnation[ID_BYTES]); /* joined, not lost */
+void roster_tell(struct manager *m, struct executor *x, enum exec_state state, const char *words); /* drivers that had leases there */
+void roster_on_enrol(struct manager *m, struct peer *p, const void *msg);
+void roster_on_join(struct manager *m, struct peer *p, const void *msg);
+void roster_on_drain(struct manager *m, struct peer *p, const void *msg);
+void roster_free(struct executor *x);
+
+/* watch.c: executors fall silent and go */
+void watch_heard(struct manager *m, struct executor *x);
+void watch_closed(struct manager *m, struct executor *x); /* its connection */
+void watch_lost(struct manager *m, struct executor *x, const char *event, const char *words);
+void watch_revoked(struct manager *m, const uint8_t join_key[KEY_BYTES]);
+void watch_probed(struct manager *m, uint64_t generation, bool refused);
+void watch_probes(struct manager *m);
+void watch_time(struct manager *m);
+uint64_t watch_deadline(const struct manager *m);
 
 /* leases.c */
-struct lease *lease_new(struct manager *m, uint64_t id, struct executor *x, struct app *app, uint32_t slots, uint64_t memory);
-void lease_open(struct manager *m, struct executor *x, struct app *app, uint32_t slots);
-void lease_grant(struct manager *m, struct lease *l);
-void lease_close(struct manager *m, struct lease *l, const char *words); /* and tell the executor */
-void lease_closing(struct manager *m, struct lease *l);                  /* the executor knows already */
-void lease_tell_driver(struct manager *m, const struct app *app, uint64_t lease, const char *words);
-void lease_drop(struct manager *m, struct lease *l);                     /* closed, or lost with its executor */
-void on_lease_opened(struct manager *m, struct peer *p, const void *msg);
-void on_lease_closed(struct manager *m, struct peer *p, const void *msg);
-void on_lease_return(struct manager *m, struct peer *p, const void *msg);
-void on_lease_bad(struct manager *m, struct peer *p, const void *msg);
+struct lease *leases_new(struct manager *m, uint64_t id, struct executor *x, struct app *app, uint32_t slots, uint64_t memory);
+void leases_open(struct manager *m, struct executor *x, struct app *app, uint32_t slots);
+void leases_opened(struct manager *m, struct lease *l);                   /* the executor has it: the driver gets it */
+void leases_grant(struct manager *m, struct lease *l);                    /* (again) to the driver */
+void leases_close(struct manager *m, struct lease *l, const char *words); /* and tell the executor */
+void leases_closing(struct manager *m, struct lease *l);                  /* the executor knows already */
+void leases_tell_driver(struct manager *m, const struct app *app, uint64_t lease, const char *words);
+void leases_drop(struct manager *m, struct lease *l);                     /* closed, or lost with its executor */
+void leases_on_opened(struct manager *m, struct peer *p, const void *msg);
+void leases_on_closed(struct manager *m, struct peer *p, const void *msg);
+void leases_on_return(struct manager *m, struct peer *p, const void *msg);
+void leases_on_bad(struct manager *m, struct peer *p, const void *msg);
 
 /* claims.c: what executors and drivers say they have */
-void holdings_settle(struct manager *m, struct executor *x, const struct msg_join *join);
-void claims_settle(struct manager *m, struct app *a, const struct msg_app_open *open, struct msg_app_ok *ok);
+void claims_on_join(struct manager *m, struct executor *x, const struct msg_join *join);
+void claims_on_open(struct manager *m, struct app *a, const struct msg_app_open *open);
 void claims_time(struct manager *m);
 void claims_clear(struct manager *m, struct app *a);
 
-/* share.c */
-void share(struct manager *m);
-/* waits.c */
-bool executor_fits(const struct manager *m, const struct executor *x, const struct app *a);
-void ask_answer(struct manager *m, struct app *a);
-void submitted_waits(const struct manager *m, char *words, size_t size);
+/* share.c: free slots to applications with unmet wants */
+void share_slots(struct manager *m);
+bool share_wants(const struct app *a); /* more slots, and may get some */
+
+/* waits.c: what can be used, and words for what can't */
+bool waits_usable(const struct executor *x);                        /* may get leases at all */
+bool waits_labels(const char *has, const char *wants);              /* each of the comma-separated wants is among has */
+uint32_t waits_room(const struct manager *m, const struct executor *x, const struct app *a); /* slots of x that it could get now */
+void waits_answer(struct manager *m, struct app *a);                /* ASK_STATE, when it changed */
+void waits_submitted(const struct manager *m, char *words, size_t size);
 
 /* apps.c */
-void app_load(struct manager *m, const struct store_app *row);
-struct app *app_new(struct manager *m, const char *mode, const char *user, struct bytes name);
-void app_persist(struct manager *m, struct app *a);
-void app_persisted(struct manager *m, uint64_t id);
-void app_finish(struct manager *m, struct app *a, const char *state, uint32_t exit_code, const char *words);
-void app_free(struct app *a);
+void apps_load(struct manager *m, const struct store_app *row);
+struct app *apps_new(struct manager *m, const char *mode, const char *user, struct bytes name);
+void apps_persist(struct manager *m, struct app *a);
+void apps_persisted(struct manager *m, uint64_t id);
+void apps_finish(struct manager *m, struct app *a, const char *state, uint32_t exit_code, const char *words);
+void apps_free(struct app *a);
 void apps_driver_here(struct manager *m, struct peer *p);
 void apps_driver_away(struct manager *m, struct peer *p);
 void apps_time(struct manager *m);
-struct app *app_of_driver(struct manager *m, struct peer *p, uint64_t app); /* NULL: refused */
-void on_app_open(struct manager *m, struct peer *p, const void *msg);
-void on_ask(struct manager *m, struct peer *p, const void *msg);
-void on_app_close(struct manager *m, struct peer *p, const void *msg);
-void on_app_ended(struct manager *m, struct peer *p, const void *msg);
+bool apps_live(const struct app *a); /* not ended, nor about to */
+uint32_t apps_live_count(const struct manager *m);
+void apps_row(const struct manager *m, const struct app *a, struct rec_app_row *row, char words[513]); /* for people */
 
-/* submit.c */
-void on_submit(struct manager *m, struct peer *p, const void *msg);
-void on_chunk(struct manager *m, struct peer *p, const void *msg);
-void on_serve(struct manager *m, struct peer *p, const void *msg);
-void on_launched(struct manager *m, struct peer *p, const void *msg);
-void on_exited(struct manager *m, struct peer *p, const void *msg);
-void upload_drop(struct manager *m, struct app *a);
-void uploads_launch(struct manager *m);
+/* open.c: an application's own messages */
+void open_on_app_open(struct manager *m, struct peer *p, const void *msg);
+void open_on_ask(struct manager *m, struct peer *p, const void *msg);
+void open_on_app_close(struct manager *m, struct peer *p, const void *msg);
+void open_on_app_ended(struct manager *m, struct peer *p, const void *msg);
+
+/* submit.c: cluster mode */
+void submit_on_submit(struct manager *m, struct peer *p, const void *msg);
+void submit_on_chunk(struct manager *m, struct peer *p, const void *msg);
+void submit_drop(struct manager *m, struct app *a);       /* its library is not needed any more */
+void submit_launch(struct manager *m);                    /* what waits, where there is capacity */
+void submit_forget(struct manager *m, conn_id submitter); /* it went: half a library is no library */
+
+/* service.c: driver services */
+void service_on_serve(struct manager *m, struct peer *p, const void *msg);
+void service_on_launched(struct manager *m, struct peer *p, const void *msg);
+void service_on_exited(struct manager *m, struct peer *p, const void *msg);
 void service_away(struct manager *m, struct peer *p);
-void service_forget(struct manager *m, struct app *a); /* it no longer runs there */
+void service_take(struct manager *m, struct app *a, struct peer *p);
+void service_leave(struct manager *m, struct app *a); /* it no longer runs there */
 
 /* output.c */
-void on_output(struct manager *m, struct peer *p, const void *msg);
-void on_logs(struct manager *m, struct peer *p, const void *msg);
-void output_end(struct manager *m, struct app *a); /* nothing follows */
+void output_on_output(struct manager *m, struct peer *p, const void *msg);
+void output_on_logs(struct manager *m, struct peer *p, const void *msg);
+void output_end(struct manager *m, struct app *a);  /* nothing follows */
 void output_keep(struct manager *m, struct app *a); /* it ended: is one of the last OUTPUTS_KEPT */
 
 /* query.c */
-struct app *app_visible(struct manager *m, struct peer *p, uint64_t app); /* NULL: refused */
-void app_tell_waiters(struct manager *m, struct app *a);
-void listeners_forget(struct manager *m, conn_id conn);
-bool listener_add(struct buf *list, conn_id conn);
-void on_status(struct manager *m, struct peer *p, const void *msg);
-void on_list_executors(struct manager *m, struct peer *p, const void *msg);
-void on_list_apps(struct manager *m, struct peer *p, const void *msg);
-void on_wait(struct manager *m, struct peer *p, const void *msg);
-void on_kill(struct manager *m, struct peer *p, const void *msg);
+void query_tell_waiters(struct manager *m, struct app *a);
+bool query_listen(struct buf *list, conn_id conn); /* false: LISTENERS_MAX */
+void query_forget(struct manager *m, conn_id conn);
+struct app *query_app(struct manager *m, struct peer *p, uint64_t app); /* NULL: refused, as not there or not one's own */
+void query_on_status(struct manager *m, struct peer *p, const void *msg);
+void query_on_list_executors(struct manager *m, struct peer *p, const void *msg);
+void query_on_list_apps(struct manager *m, struct peer *p, const void *msg);
+void query_on_wait(struct manager *m, struct peer *p, const void *msg);
+void query_on_kill(struct manager *m, struct peer *p, const void *msg);
 
 #endif
