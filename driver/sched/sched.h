@@ -13,6 +13,16 @@
  *   SCHED_JOB_ENDED        const struct sched_ended *
  *   SCHED_RESULT           const struct sched_result * : a committed task's result bytes
  *   SCHED_PROGRESS         NULL : something changed, look at sched_progress()
+ *   SCHED_EVENT            const struct sched_event * : a line on the event stream
+ *
+ * ACT_IO, each answered by EV_IO_DONE (a count, 0, or -errno); DIR is the running job's save_dir:
+ *   IO_WRITE   a chunk that was pulled: of a saved part into DIR/_ferro/<app>/<part>.<attempt> at
+ *              `offset`, of a result stage into memory under (stage, part, attempt)
+ *   IO_SYNC    fsync DIR/_ferro/<app>/<part>.<attempt>, which IO_WRITE made
+ *   IO_COMMIT  io.bytes: an array of struct sched_winner, by part: rename exactly those to DIR/part-NNNNN,
+ *              sync the directory, write _SUCCESS, remove DIR/_ferro
+ *   IO_FREE    forget what IO_WRITE gathered for `stage`; with io.path (DIR) the job failed: remove its staging
+ *   IO_SERVE   read `length` at `offset` of a served block and send BLOCK_DATA{tag} on `conn`
  */
 #ifndef FERRO_SCHED_SCHED_H
 #define FERRO_SCHED_SCHED_H
@@ -21,7 +31,19 @@
 #include "driver/sched/job.h"
 
 enum sched_call { SCHED_RUN = 1, SCHED_CLOSE, SCHED_INTERRUPT, SCHED_SERVE };
-enum sched_note { SCHED_JOB_ENDED = 1, SCHED_RESULT, SCHED_PROGRESS };
+enum sched_note { SCHED_JOB_ENDED = 1, SCHED_RESULT, SCHED_PROGRESS, SCHED_EVENT };
+
+/* Fields that an event hasn't are 0 or NULL. */
+struct sched_event {
+    const char *name; /* "task.failed", "stage.begun", "executor.lost", "task.committed" ... */
+    uint64_t app;
+    uint32_t stage, part, attempt, count;
+    const char *executor, *words;
+};
+/* A committed task of a save stage. */
+struct sched_winner {
+    uint32_t part, attempt;
+};
 
 struct sched_close {
     uint32_t exit_code;
@@ -32,8 +54,8 @@ struct sched_ended {
     const char *words; /* the whole story for a human, several lines: function, place, partition, every attempt */
 };
 struct sched_result {
-    uint32_t part;
-    struct bytes bytes; /* borrowed */
+    uint32_t stage, part, attempt;
+    struct bytes bytes; /* borrowed; p NULL: it was pulled, the shell has it in memory by its IO_WRITEs */
 };
 
 /* All are options of ferro-driver; defaults in brackets. */
