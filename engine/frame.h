@@ -1,0 +1,31 @@
+/* frame.h - a batch at rest: in map outputs, spills, collections and results.
+ *
+ * A header (struct frame), then the columns' sections, each 8-aligned: of text the ends (u32 a row),
+ * then the bytes; of fixed-size types the array.  Checked by who consumes it, with XXH3_64 over the stored bytes.
+ */
+#ifndef FERRO_ENGINE_FRAME_H
+#define FERRO_ENGINE_FRAME_H
+
+#include "common/base/error.h"
+#include "engine/batch.h"
+
+#define FRAME_MAGIC 0x4d465246u      /* "FRFM" */
+#define FRAME_BYTES_MAX (256u << 10) /* of rows, unless one row is larger */
+
+enum frame_codec { FRAME_PLAIN, FRAME_LZ4 };
+struct frame {
+    uint32_t magic, rows, raw_bytes, stored_bytes;
+    uint16_t codec, flags;
+    uint32_t zero;
+    uint64_t xxh3;
+};
+
+/* Append the batch's rows (those of `sel`) as one frame; a batch of any number of rows up to 65,535 and 1 GiB. */
+void frame_put(struct buf *out, const struct batch *b, enum frame_codec codec);
+
+/* Check the frame at the beginning of `in`: types are what the plan says.  Its size in all, or -1 and `e` (cut, corrupt, of other types).
+ * The columns point into `in` (which must be 8-aligned), or into `scratch` when it was compressed. */
+int64_t frame_get(struct bytes in, fe_type key, fe_type value, struct buf *scratch, struct batch *out,
+                  struct error *e);
+
+#endif
