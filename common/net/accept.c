@@ -17,9 +17,10 @@
 static const uint64_t check_after_ns[] = { 0, 1000000, 10000000, 100000000 };
 enum { CHECKS = sizeof check_after_ns / sizeof *check_after_ns };
 
-int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own, char *bound, size_t size, struct error *e)
+int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own, char *bound, size_t size,
+             struct error *e)
 {
-    char endpoint[300], last[300], host[256];
+    char endpoint[300], last[300], host[256], numeric[64];
     const char *port;
     size_t last_size = sizeof last;
     int one = 1, backlog = 1024;
@@ -32,9 +33,10 @@ int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own,
     zmq_setsockopt(sock, ZMQ_BACKLOG, &backlog, sizeof backlog);
     n->router[plane].sock = sock;
     n->router[plane].monitor = net_monitor(n, sock, "router", plane, ZMQ_EVENT_DISCONNECTED);
+    if (address[0] != '*' && address_resolve(address, numeric)) /* libzmq binds to numbers only */
+        address = numeric;
     snprintf(endpoint, sizeof endpoint, "tcp://%s", address);
-    bool any = address_split(address, host, sizeof host, &port) && atoi(port) == 0;
-    if (any)
+    if (address_split(address, host, sizeof host, &port) && atoi(port) == 0)
         snprintf(endpoint, sizeof endpoint, strchr(host, ':') ? "tcp://[%s]:*" : "tcp://%s:*", host);
     if (!n->router[plane].monitor || zmq_bind(sock, endpoint)) {
         int err = zmq_errno();
@@ -64,7 +66,9 @@ static struct peer *peer_new(struct net *n, enum plane plane, const uint8_t rid[
     struct peer *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
-    *p = (struct peer){ .conn = n->next_conn++, .plane = plane, .fd = zmq_msg_get(frame, ZMQ_SRCFD), .by = by };
+    *p = (struct peer){
+        .conn = n->next_conn++, .plane = plane, .fd = zmq_msg_get(frame, ZMQ_SRCFD), .by = by
+    };
     memcpy(p->rid, rid, RID_BYTES);
     map_put(&n->peers, p->conn, p);
     map_put(&n->peers_by_rid, rid_number(plane, rid), p);
@@ -72,10 +76,8 @@ static struct peer *peer_new(struct net *n, enum plane plane, const uint8_t rid[
     return p;
 }
 
-void peer_forget(struct net *n, struct peer *p, bool shut)
+void peer_forget(struct net *n, struct peer *p)
 {
-    if (shut)
-        shutdown(p->fd, SHUT_RDWR); /* never close(2): libzmq owns it */
     map_del(&n->peers, p->conn);
     map_del(&n->peers_by_rid, rid_number(p->plane, p->rid));
     if (map_get(&n->peers_by_fd, (uint64_t)p->fd) == p)
@@ -83,22 +85,31 @@ void peer_forget(struct net *n, struct peer *p, bool shut)
     free(p);
 }
 
+/* It stays known until its socket is seen to be gone: what libzmq had queued of it must not look like a new peer. */
+void peer_cut(struct net *n, struct peer *p)
+{
+    if (map_get(&n->peers_by_fd, (uint64_t)p->fd) == p)
+        shutdown(p->fd, SHUT_RDWR); /* never close(2): libzmq owns it */
+    p->by = NULL;
+    p->checks = 0;
+    p->check_ns = 1;
+    n->checking = true;
+}
+
 void net_revoke(struct net *n, const uint8_t key[KEY_BYTES])
 {
-    MAP_EACH(&n->serials, i) {
-        struct admitted *a = map_at(&n->serials, i);
-        if (!a->revoked && memcmp(a->key, key, KEY_BYTES) == 0) {
-            a->revoked = true;
-            map_del(&n->admitted, map_key(&n->serials, i));
-        }
-    }
-    MAP_EACH(&n->peers, i) {
+    struct admitted *a = zap_find(n, key);
+    if (!a)
+        return;
+    MAP_EACH(&n->peers, i)
+    {
         struct peer *p = map_at(&n->peers, i);
-        if (p->by->revoked) {
+        if (p->by == a) {
             net_down(n, p->conn, DOWN_UNAUTHORISED, "its key was revoked");
-            peer_forget(n, p, true);
+            peer_cut(n, p);
         }
     }
+    zap_forget(n, a);
 }
 
 /* ---- frames ------------------------------------------------------------- */
@@ -120,7 +131,7 @@ static void frame_take(struct net *n, enum plane plane, const uint8_t rid[RID_BY
     struct peer *p = map_get(&n->peers_by_rid, rid_number(plane, rid));
     if (!p)
         p = peer_new(n, plane, rid, frame);
-    if (!p || p->by->revoked) {
+    if (!p || !p->by) {
         n->stats.frames_dropped++;
         return;
     }
@@ -176,8 +187,9 @@ static void check(struct net *n, struct peer *p, uint64_t now_ns)
     void *sock = n->router[p->plane].sock;
     bool gone = zmq_send(sock, p->rid, RID_BYTES, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 && errno == EHOSTUNREACH;
     if (gone) {
-        net_down(n, p->conn, DOWN_CLOSED, "connection closed");
-        peer_forget(n, p, false);
+        if (p->by)
+            net_down(n, p->conn, DOWN_CLOSED, "connection closed");
+        peer_forget(n, p);
         return;
     }
     zmq_send(sock, n->config.probe.p, n->config.probe.n, ZMQ_DONTWAIT);
@@ -189,7 +201,8 @@ void accept_checks(struct net *n, uint64_t now_ns)
     if (!n->checking)
         return;
     n->checking = false;
-    MAP_EACH(&n->peers, i) {
+    MAP_EACH(&n->peers, i)
+    {
         struct peer *p = map_at(&n->peers, i);
         if (!p->check_ns)
             continue;
@@ -203,7 +216,8 @@ uint64_t accept_deadline(const struct net *n)
 {
     uint64_t next = UINT64_MAX;
     if (n->checking)
-        MAP_EACH(&n->peers, i) {
+        MAP_EACH(&n->peers, i)
+        {
             const struct peer *p = map_at(&n->peers, i);
             if (p->check_ns && p->check_ns < next)
                 next = p->check_ns;

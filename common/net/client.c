@@ -13,7 +13,7 @@
 #define CONN (CONN_DIALLED + 1)
 
 struct client {
-    struct net *net; /* owned */
+    struct net *net;  /* owned */
     struct buf queue; /* frames not taken yet, each after its u32 size */
     size_t taken;
     struct arena arena; /* the last message */
@@ -41,7 +41,12 @@ static void on_event(void *user, const struct event *ev)
 
 static int down_error(const struct client *c, struct error *e)
 {
-    int code = c->reason == DOWN_UNAUTHORISED ? EACCES : c->reason == DOWN_REFUSED ? ECONNREFUSED : EHOSTUNREACH;
+    /* Closed in the handshake: a server whose key isn't the expected one can't read what we say, and hangs up. */
+    if (!c->up && c->reason == DOWN_CLOSED)
+        return error_set(e, EACCES, "manager %s: it is not the one that this key is for", c->address);
+    int code = c->reason == DOWN_UNAUTHORISED ? EACCES
+               : c->reason == DOWN_REFUSED    ? ECONNREFUSED
+                                              : EHOSTUNREACH;
     return error_set(e, code, "manager %s: %s", c->address, c->words ? c->words : "connection closed");
 }
 
@@ -104,7 +109,8 @@ const void *client_recv(struct client *c, uint8_t tag, uint64_t timeout_ms, stru
             return NULL;
         }
         if (clock_now_ns() >= until) {
-            error_set(e, ETIMEDOUT, "manager %s: no answer within %llu ms", c->address, (unsigned long long)timeout_ms);
+            error_set(e, ETIMEDOUT, "manager %s: no answer within %llu ms", c->address,
+                      (unsigned long long)timeout_ms);
             return NULL;
         }
         net_poll(c->net, until);
@@ -119,8 +125,11 @@ static int say_hello(struct client *c, uint64_t timeout_ms, struct error *e)
     if (c->down)
         return down_error(c, e);
     if (!c->up)
-        return error_set(e, ETIMEDOUT, "manager %s: no answer within %llu ms", c->address, (unsigned long long)timeout_ms);
-    struct msg_hello hello = { .major = PROTO_MAJOR, .minor = PROTO_MINOR, .name = bytes_of("ferro " FERRO_VERSION) };
+        return error_set(e, ETIMEDOUT, "manager %s: no answer within %llu ms", c->address,
+                         (unsigned long long)timeout_ms);
+    struct msg_hello hello = { .major = PROTO_MAJOR,
+                               .minor = PROTO_MINOR,
+                               .name = bytes_of("ferro " FERRO_VERSION) };
     if (client_send(c, MSG_HELLO, &hello, e))
         return -1;
     const struct msg_welcome *w = client_recv(c, MSG_WELCOME, timeout_ms, e);
@@ -129,8 +138,9 @@ static int say_hello(struct client *c, uint64_t timeout_ms, struct error *e)
     return w ? 0 : -1;
 }
 
-struct client *client_open(const char *manager, const uint8_t manager_key[KEY_BYTES], const uint8_t public_key[KEY_BYTES],
-                           const uint8_t secret[KEY_BYTES], uint64_t timeout_ms, struct error *e)
+struct client *client_open(const char *manager, const uint8_t manager_key[KEY_BYTES],
+                           const uint8_t public_key[KEY_BYTES], const uint8_t secret[KEY_BYTES],
+                           uint64_t timeout_ms, struct error *e)
 {
     struct client *c = calloc(1, sizeof *c);
     struct net_config config = { .user = c, .on_event = on_event };

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WATCHED (ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | \
-                 ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+#define WATCHED \
+    (ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | \
+     ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | \
+     ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 
-void net_dial(struct net *n, conn_id conn, enum plane plane, const char *address, const uint8_t server_key[KEY_BYTES],
-              uint32_t own, enum role role)
+void net_dial(struct net *n, conn_id conn, enum plane plane, const char *address,
+              const uint8_t server_key[KEY_BYTES], uint32_t own, enum role role)
 {
     char numeric[64];
     struct dial *d = n->dials.n < NET_DIALS_MAX ? calloc(1, sizeof *d) : NULL;
@@ -89,9 +91,7 @@ void dial_monitor(struct net *n, struct dial *d)
     uint32_t value;
     while (!d->dead && net_monitor_take(d->monitor, &event, &value)) {
         switch (event) {
-        case ZMQ_EVENT_CONNECTED:
-            d->connected = true;
-            break;
+        case ZMQ_EVENT_CONNECTED: d->connected = true; break;
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: {
             d->up = true;
             struct event ev = { .kind = EV_CONN_UP, .conn = d->conn };
@@ -106,7 +106,8 @@ void dial_monitor(struct net *n, struct dial *d)
             break;
         default: /* closed, disconnected, a handshake that failed without a reason */
             if (d->up) {
-                dial_frames(n, d); /* what it said before it closed */
+                while (dial_frames(n, d)) /* what it said before it closed */
+                    ;
                 dial_end(n, d, DOWN_CLOSED, "connection closed");
             } else
                 ended_early(n, d);
@@ -114,13 +115,13 @@ void dial_monitor(struct net *n, struct dial *d)
     }
 }
 
-void dial_frames(struct net *n, struct dial *d)
+bool dial_frames(struct net *n, struct dial *d)
 {
-    for (int taken = 0; taken < NET_TURN_FRAMES_MAX && !d->dead; taken++) {
+    for (int taken = 0; taken < NET_TURN_FRAMES_MAX; taken++) {
         zmq_msg_t frame;
         zmq_msg_init(&frame);
-        if (zmq_msg_recv(&frame, d->sock, ZMQ_DONTWAIT) < 0)
-            return;
+        if (d->dead || zmq_msg_recv(&frame, d->sock, ZMQ_DONTWAIT) < 0)
+            return false;
         n->stats.frames++;
         struct event ev = { .kind = EV_RECV, .conn = d->conn };
         ev.recv.role = d->role;
@@ -129,4 +130,5 @@ void dial_frames(struct net *n, struct dial *d)
         net_emit(n, &ev);
         zmq_msg_close(&frame);
     }
+    return true;
 }

@@ -23,7 +23,6 @@ struct admitted {
     uint8_t key[KEY_BYTES];
     enum role role;
     uint64_t serial;
-    bool revoked;
 };
 
 /* An accepted connection. */
@@ -32,7 +31,7 @@ struct peer {
     enum plane plane;
     uint8_t rid[RID_BYTES];
     int fd;                    /* of its last first frame: may be reused by libzmq once closed */
-    const struct admitted *by; /* borrowed */
+    const struct admitted *by; /* borrowed; NULL: cut, and kept only until libzmq has closed it */
     uint64_t check_ns;         /* its socket seemed to close: look again then; 0: no */
     int checks;
 };
@@ -79,11 +78,11 @@ struct net {
     struct router router[2];
     struct map peers_by_rid, peers, peers_by_fd; /* of struct peer; peers owns */
     struct map dials;                            /* conn -> struct dial, owned */
-    struct map admitted;                         /* hash of key -> struct admitted, owned by serials */
+    struct map admitted;                         /* hash of key -> serial */
     struct map serials;                          /* serial -> struct admitted, owned */
     uint64_t next_conn, next_serial;
-    struct buf downs, watches, probes;           /* of struct down, watch, probe */
-    struct buf items;                            /* of zmq_pollitem_t; rebuilt when dirty */
+    struct buf downs, watches, probes; /* of struct down, watch, probe */
+    struct buf items;                  /* of zmq_pollitem_t; rebuilt when dirty */
     struct resolver *resolver;
     struct net_stats stats;
     bool checking; /* some peer has check_ns */
@@ -92,19 +91,22 @@ struct net {
 /* zap.c */
 int zap_open(struct net *n, struct error *e);
 void zap_answer(struct net *n);
-const struct admitted *zap_by_user(struct net *n, const char *user_id); /* NULL: revoked or nonsense */
+const struct admitted *zap_by_user(struct net *n, const char *user_id);       /* NULL: revoked or nonsense */
+struct admitted *zap_find(const struct net *n, const uint8_t key[KEY_BYTES]); /* NULL: not admitted */
+void zap_forget(struct net *n, struct admitted *a); /* no peer may borrow it any more */
 
 /* accept.c: the ROUTERs */
 void accept_monitor(struct net *n, enum plane plane);
 void accept_frames(struct net *n, enum plane plane);
 void accept_checks(struct net *n, uint64_t now_ns);
 uint64_t accept_deadline(const struct net *n);
-void peer_forget(struct net *n, struct peer *p, bool shut);
+void peer_forget(struct net *n, struct peer *p);
+void peer_cut(struct net *n, struct peer *p); /* shut its socket; what it still says is dropped */
 
 /* dial.c: the DEALERs */
 void dial_start(struct net *n, struct dial *d, const char *numeric);
 void dial_monitor(struct net *n, struct dial *d);
-void dial_frames(struct net *n, struct dial *d);
+bool dial_frames(struct net *n, struct dial *d); /* true: there may be more */
 void dial_close(struct net *n, struct dial *d);
 void dial_end(struct net *n, struct dial *d, enum down_reason reason, const char *words);
 
@@ -115,7 +117,9 @@ int resolver_fd(const struct resolver *r);
 void resolver_ask(struct resolver *r, conn_id conn, const char *address);
 bool resolver_take(struct resolver *r, conn_id *conn, char numeric[64]); /* numeric "" : not found */
 bool address_split(const char *address, char *host, size_t size, const char **port);
-bool address_numeric(const char *address, char numeric[64]); /* is numeric already: as "1.2.3.4:5" or "[::1]:5" */
+bool address_resolve(const char *address, char numeric[64]); /* may block: for addresses of our own */
+bool address_numeric(const char *address,
+                     char numeric[64]); /* is numeric already: as "1.2.3.4:5" or "[::1]:5" */
 
 /* net.c */
 void *net_socket(struct net *n, int type, enum plane plane, uint32_t own);

@@ -133,7 +133,7 @@ static void routers_close(struct net *n)
 static void free_all(struct map *m)
 {
     MAP_EACH(m, i)
-        free(map_at(m, i));
+    free(map_at(m, i));
     map_fini(m);
 }
 
@@ -144,7 +144,7 @@ void net_free(struct net **np)
     if (!n)
         return;
     MAP_EACH(&n->dials, i)
-        dial_close(n, map_at(&n->dials, i));
+    dial_close(n, map_at(&n->dials, i));
     routers_close(n);
     resolver_free(&n->resolver);
     for (size_t i = 0; i < n->probes.n / sizeof(struct probe); i++)
@@ -171,7 +171,8 @@ void net_free(struct net **np)
     free(n);
 }
 
-void net_own(struct net *n, uint32_t own, const uint8_t public_key[KEY_BYTES], const uint8_t secret[KEY_BYTES])
+void net_own(struct net *n, uint32_t own, const uint8_t public_key[KEY_BYTES],
+             const uint8_t secret[KEY_BYTES])
 {
     if (own >= NET_KEYS_OWN_MAX)
         return;
@@ -286,17 +287,22 @@ static void send_msg(struct net *n, conn_id conn, zmq_msg_t *msg)
 {
     struct dial *d = conn >= CONN_DIALLED ? map_get(&n->dials, conn) : NULL;
     struct peer *p = conn < CONN_DIALLED ? map_get(&n->peers, conn) : NULL;
-    if (d && !d->dead) {
+    if (d && !d->dead && d->sock) {
         if (zmq_msg_send(msg, d->sock, ZMQ_DONTWAIT) >= 0)
             return;
         dial_end(n, d, errno == EAGAIN && d->up ? DOWN_FULL : DOWN_CLOSED, "it does not take what we send");
-    } else if (p) {
+    } else if (p && p->by) {
         void *sock = n->router[p->plane].sock;
-        if (zmq_send(sock, p->rid, RID_BYTES, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0 && zmq_msg_send(msg, sock, ZMQ_DONTWAIT) >= 0)
+        if (zmq_send(sock, p->rid, RID_BYTES, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0 &&
+            zmq_msg_send(msg, sock, ZMQ_DONTWAIT) >= 0)
             return;
         bool full = errno == EAGAIN;
-        net_down(n, conn, full ? DOWN_FULL : DOWN_CLOSED, full ? "it does not take what we send" : "connection closed");
-        peer_forget(n, p, full);
+        net_down(n, conn, full ? DOWN_FULL : DOWN_CLOSED,
+                 full ? "it does not take what we send" : "connection closed");
+        if (full)
+            peer_cut(n, p);
+        else
+            peer_forget(n, p);
     }
     zmq_msg_close(msg);
 }
@@ -310,7 +316,8 @@ void net_send(struct net *n, conn_id conn, const void *frame, size_t bytes)
     send_msg(n, conn, &msg);
 }
 
-void net_send_zc(struct net *n, conn_id conn, void *frame, size_t bytes, void (*release)(void *, void *), void *hint)
+void net_send_zc(struct net *n, conn_id conn, void *frame, size_t bytes, void (*release)(void *, void *),
+                 void *hint)
 {
     zmq_msg_t msg;
     if (zmq_msg_init_data(&msg, frame, bytes, release, hint))
@@ -324,8 +331,8 @@ void net_cut(struct net *n, conn_id conn)
     struct peer *p = conn < CONN_DIALLED ? map_get(&n->peers, conn) : NULL;
     if (d)
         dial_close(n, d);
-    if (p)
-        peer_forget(n, p, true);
+    if (p && p->by)
+        peer_cut(n, p);
 }
 
 /* ---- the turn ----------------------------------------------------------- */
@@ -346,7 +353,8 @@ static int items_make(struct net *n)
             item_add(n, n->router[i].monitor, -1, ZMQ_POLLIN);
             item_add(n, n->router[i].sock, -1, ZMQ_POLLIN);
         }
-    MAP_EACH(&n->dials, i) {
+    MAP_EACH(&n->dials, i)
+    {
         struct dial *d = map_at(&n->dials, i);
         if (d->sock && !d->dead) {
             item_add(n, d->monitor, -1, ZMQ_POLLIN);
@@ -391,7 +399,8 @@ static void resolved(struct net *n)
 
 static void dials_turn(struct net *n, enum plane plane)
 {
-    MAP_EACH(&n->dials, i) {
+    MAP_EACH(&n->dials, i)
+    {
         struct dial *d = map_at(&n->dials, i);
         if (d->plane == plane && d->sock && !d->dead)
             dial_frames(n, d);
@@ -401,7 +410,8 @@ static void dials_turn(struct net *n, enum plane plane)
 /* Dead dials are freed only here: nothing else holds on to one across a turn. */
 static void dials_sweep(struct net *n)
 {
-    MAP_EACH(&n->dials, i) {
+    MAP_EACH(&n->dials, i)
+    {
         struct dial *d = map_at(&n->dials, i);
         if (d->dead) {
             map_del(&n->dials, d->conn);
@@ -431,7 +441,8 @@ void net_poll(struct net *n, uint64_t deadline_ns)
     for (int i = 0; i < 2; i++)
         if (n->router[i].sock)
             accept_monitor(n, i);
-    MAP_EACH(&n->dials, i) {
+    MAP_EACH(&n->dials, i)
+    {
         struct dial *d = map_at(&n->dials, i);
         if (d->sock && !d->dead)
             dial_monitor(n, d);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,17 @@ bool address_split(const char *address, char *host, size_t size, const char **po
     return true;
 }
 
+/* The resolver's first choice; but "localhost" is 127.0.0.1, where services listen by default, rather than ::1. */
+static const struct addrinfo *preferred(const struct addrinfo *found)
+{
+    const struct sockaddr_in6 *first = (const struct sockaddr_in6 *)(const void *)found->ai_addr;
+    if (found->ai_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&first->sin6_addr))
+        for (const struct addrinfo *a = found->ai_next; a; a = a->ai_next)
+            if (a->ai_family == AF_INET)
+                return a;
+    return found;
+}
+
 static bool lookup(const char *address, int flags, char numeric[64])
 {
     char host[256], ip[48];
@@ -53,9 +65,10 @@ static bool lookup(const char *address, int flags, char numeric[64])
     numeric[0] = 0;
     if (!address_split(address, host, sizeof host, &port) || getaddrinfo(host, port, &hints, &found))
         return false;
-    bool ok = getnameinfo(found->ai_addr, found->ai_addrlen, ip, sizeof ip, NULL, 0, NI_NUMERICHOST) == 0;
+    const struct addrinfo *best = preferred(found);
+    bool ok = getnameinfo(best->ai_addr, best->ai_addrlen, ip, sizeof ip, NULL, 0, NI_NUMERICHOST) == 0;
     if (ok)
-        snprintf(numeric, 64, found->ai_family == AF_INET6 ? "[%s]:%s" : "%s:%s", ip, port);
+        snprintf(numeric, 64, best->ai_family == AF_INET6 ? "[%s]:%s" : "%s:%s", ip, port);
     freeaddrinfo(found);
     return ok;
 }
@@ -63,6 +76,11 @@ static bool lookup(const char *address, int flags, char numeric[64])
 bool address_numeric(const char *address, char numeric[64])
 {
     return lookup(address, AI_NUMERICHOST, numeric);
+}
+
+bool address_resolve(const char *address, char numeric[64])
+{
+    return lookup(address, 0, numeric);
 }
 
 static void *resolve(void *arg)
@@ -170,9 +188,10 @@ int net_local_address(const char *peer, char *out, size_t size, struct error *e)
         return error_set(e, EHOSTUNREACH, "%s: %s", host, gai_strerror(r));
     /* Connecting a datagram socket sends nothing, but binds it to the address of the route. */
     int fd = socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool ok = fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) == 0 &&
-              getsockname(fd, (struct sockaddr *)&own, &own_size) == 0 &&
-              getnameinfo((struct sockaddr *)&own, own_size, out, (socklen_t)size, NULL, 0, NI_NUMERICHOST) == 0;
+    bool ok =
+        fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) == 0 &&
+        getsockname(fd, (struct sockaddr *)&own, &own_size) == 0 &&
+        getnameinfo((struct sockaddr *)&own, own_size, out, (socklen_t)size, NULL, 0, NI_NUMERICHOST) == 0;
     if (!ok)
         error_sys(e, "%s: no route", peer);
     if (fd >= 0)

@@ -21,25 +21,34 @@ static uint64_t key_hash(const uint8_t key[KEY_BYTES])
     return XXH3_64bits(key, KEY_BYTES);
 }
 
-/* `admitted` is by serial too, so that two keys whose hashes agree stay two. */
-static struct admitted *find(const struct net *n, const uint8_t key[KEY_BYTES])
+struct admitted *zap_find(const struct net *n, const uint8_t key[KEY_BYTES])
 {
     uint64_t serial;
     if (!map_get_u64(&n->admitted, key_hash(key), &serial))
         return NULL;
     struct admitted *a = map_get(&n->serials, serial);
-    return a && !a->revoked && memcmp(a->key, key, KEY_BYTES) == 0 ? a : NULL;
+    return a && memcmp(a->key, key, KEY_BYTES) == 0 ? a : NULL;
+}
+
+void zap_forget(struct net *n, struct admitted *a)
+{
+    map_del(&n->admitted, key_hash(a->key));
+    map_del(&n->serials, a->serial);
+    free(a);
 }
 
 void net_admit(struct net *n, const uint8_t key[KEY_BYTES], enum role role)
 {
-    struct admitted *a = find(n, key);
+    struct admitted *a = zap_find(n, key);
     if (a) {
         a->role = role;
         return;
     }
-    if (n->admitted.n >= NET_ADMITTED_MAX || !(a = calloc(1, sizeof *a)))
+    if (n->admitted.n >= NET_ADMITTED_MAX || map_has(&n->admitted, key_hash(key)) ||
+        !(a = calloc(1, sizeof *a))) {
+        log_line(LOG_ERROR, "a key can't be admitted: %u are (at most %d)", n->admitted.n, NET_ADMITTED_MAX);
         return;
+    }
     *a = (struct admitted){ .role = role, .serial = n->next_serial++ };
     memcpy(a->key, key, KEY_BYTES);
     map_put(&n->serials, a->serial, a);
@@ -48,8 +57,7 @@ void net_admit(struct net *n, const uint8_t key[KEY_BYTES], enum role role)
 
 const struct admitted *zap_by_user(struct net *n, const char *user_id)
 {
-    const struct admitted *a = map_get(&n->serials, strtoull(user_id, NULL, 10));
-    return a && !a->revoked ? a : NULL;
+    return map_get(&n->serials, strtoull(user_id, NULL, 10));
 }
 
 /* A request's parts: version, id, domain, address, identity, mechanism, credentials. */
@@ -72,7 +80,8 @@ static int request_take(void *zap, char parts[ZAP_PARTS_MAX][256], int sizes[ZAP
     return n;
 }
 
-static void reply(void *zap, const char *id, int id_size, const char *status, const char *words, const char *user)
+static void reply(void *zap, const char *id, int id_size, const char *status, const char *words,
+                  const char *user)
 {
     zmq_send(zap, "1.0", 3, ZMQ_SNDMORE);
     zmq_send(zap, id, (size_t)id_size, ZMQ_SNDMORE);
@@ -87,8 +96,9 @@ void zap_answer(struct net *n)
     char parts[ZAP_PARTS_MAX][256], user[24];
     int sizes[ZAP_PARTS_MAX];
     for (int got; (got = request_take(n->zap, parts, sizes)) > 0;) {
-        bool curve = got == 7 && !strcmp(parts[0], "1.0") && !strcmp(parts[5], "CURVE") && sizes[6] == KEY_BYTES;
-        const struct admitted *a = curve ? find(n, (const uint8_t *)parts[6]) : NULL;
+        bool curve =
+            got == 7 && !strcmp(parts[0], "1.0") && !strcmp(parts[5], "CURVE") && sizes[6] == KEY_BYTES;
+        const struct admitted *a = curve ? zap_find(n, (const uint8_t *)parts[6]) : NULL;
         if (a) {
             n->stats.handshakes_admitted++;
             snprintf(user, sizeof user, "%llu", (unsigned long long)a->serial);
