@@ -18,7 +18,10 @@ static const struct option_row rows[] = {
 };
 static const struct option_row logs_rows[] = {
     WHERE_ROWS(one, where),
-    { .name = "follow", .letter = 'f', .type = OPT_FLAG, .offset = offsetof(struct one, follow),
+    { .name = "follow",
+      .letter = 'f',
+      .type = OPT_FLAG,
+      .offset = offsetof(struct one, follow),
       .help = "go on until the application ends" },
     { .name = NULL },
 };
@@ -36,14 +39,19 @@ static void app_said(const struct rec_app_row *r, bool json)
         return;
     }
     bytes_text(r->words, words, sizeof words);
-    printf("app %" PRIu64 " %s%s%s\n", r->app, bytes_text(r->state, state, sizeof state), *words ? ": " : "", words);
+    printf("app %" PRIu64 " %s%s%s\n", r->app, bytes_text(r->state, state, sizeof state), *words ? ": " : "",
+           words);
 }
 
 /* The row of an application that has ended, or NULL with the exit code. */
 static const struct rec_app_row *app_ended(struct session *s, uint64_t app, int *code)
 {
-    *code = session_send(s, MSG_WAIT, &(struct msg_wait){ .app = app });
-    const struct msg_apps *m = *code ? NULL : session_await(s, MSG_APPS, 0, code);
+    const struct msg_apps *m;
+    s->patient = true;
+    do {
+        *code = session_send(s, MSG_WAIT, &(struct msg_wait){ .app = app });
+        m = *code ? NULL : session_await(s, MSG_APPS, 0, code);
+    } while (*code == SESSION_AGAIN);
     if (m && m->rows.n)
         return &m->rows.v[0];
     if (m)
@@ -86,14 +94,34 @@ static int write_whole(int fd, struct bytes b)
     return EXIT_GOOD;
 }
 
+/* What of this was not written yet.  written: the end of what was, of either stream. */
+static int write_new(const struct msg_output *m, uint64_t written[2])
+{
+    uint64_t *end = &written[m->stream == 2];
+    struct bytes b = m->bytes;
+    if (m->offset + b.n <= *end)
+        return EXIT_GOOD;
+    if (m->offset < *end) {
+        b.p += *end - m->offset;
+        b.n -= (uint32_t)(*end - m->offset);
+    }
+    *end = m->offset + m->bytes.n;
+    return write_whole(m->stream == 2 ? STDERR_FILENO : STDOUT_FILENO, b);
+}
+
 int app_logs(struct session *s, uint64_t app, bool follow)
 {
-    int code = session_send(s, MSG_LOGS, &(struct msg_logs){ .app = app, .follow = follow });
+    uint64_t written[2] = { 0 };
+    struct msg_logs logs = { .app = app, .follow = follow };
+    int code = session_send(s, MSG_LOGS, &logs);
+    s->patient = follow;
     while (code == 0) {
         const struct msg_output *m = session_await(s, MSG_OUTPUT, 0, &code);
+        if (code == SESSION_AGAIN)
+            code = session_send(s, MSG_LOGS, &logs); /* from the start of what it has: see write_new() */
         if (!m)
-            break;
-        code = write_whole(m->stream == 1 ? STDOUT_FILENO : STDERR_FILENO, m->bytes);
+            continue;
+        code = write_new(m, written);
         if (m->last)
             break;
     }
@@ -113,7 +141,8 @@ static int kill_app(struct session *s, uint64_t app, bool json)
 }
 
 /* One application named on the command line, and what to do with it. */
-static int one_app(const struct options_program *p, int (*act)(struct session *, uint64_t, bool), int argc, char **argv)
+static int one_app(const struct options_program *p, int (*act)(struct session *, uint64_t, bool), int argc,
+                   char **argv)
 {
     struct arena a = { 0 };
     struct one o = { 0 };
@@ -124,7 +153,8 @@ static int one_app(const struct options_program *p, int (*act)(struct session *,
     if (code >= 0)
         goto done;
     if (rest.n != 1 || options_u64(rest.v[0], &app) || app == 0)
-        code = verb_error(EXIT_USAGE, "%s takes the number of one application (see ferro apps)", p->name + strlen("ferro "));
+        code = verb_error(EXIT_USAGE, "%s takes the number of one application (see ferro apps)",
+                          p->name + strlen("ferro "));
     else if ((code = session_open(&s, &o.where)) == 0) {
         code = act(&s, app, o.json || o.follow);
         session_close(&s);
@@ -137,7 +167,9 @@ done:
 int verb_wait(int argc, char **argv)
 {
     static const struct options_program p = {
-        .name = "ferro wait", .usage = "[OPTION]... APP", .rows = rows,
+        .name = "ferro wait",
+        .usage = "[OPTION]... APP",
+        .rows = rows,
         .about = "Waits until the application ends, says how, and exits with its code.",
     };
     return one_app(&p, wait_app, argc, argv);
@@ -146,7 +178,9 @@ int verb_wait(int argc, char **argv)
 int verb_logs(int argc, char **argv)
 {
     static const struct options_program p = {
-        .name = "ferro logs", .usage = "[OPTION]... APP", .rows = logs_rows,
+        .name = "ferro logs",
+        .usage = "[OPTION]... APP",
+        .rows = logs_rows,
         .about = "What an application run in cluster mode wrote: its stdout on stdout, its stderr on stderr; "
                  "the last MiB of each.",
     };
@@ -156,7 +190,9 @@ int verb_logs(int argc, char **argv)
 int verb_kill(int argc, char **argv)
 {
     static const struct options_program p = {
-        .name = "ferro kill", .usage = "[OPTION]... APP", .rows = rows,
+        .name = "ferro kill",
+        .usage = "[OPTION]... APP",
+        .rows = rows,
         .about = "Ends an application of yours (an admin's key: of anybody's).",
     };
     return one_app(&p, kill_app, argc, argv);
@@ -165,8 +201,11 @@ int verb_kill(int argc, char **argv)
 int verb_drain(int argc, char **argv)
 {
     static const struct options_program p = {
-        .name = "ferro drain", .usage = "[OPTION]... EXECUTOR", .rows = rows,
-        .about = "Lets an executor (its id from `ferro executors`) finish its tasks and leave. Needs an admin's key.",
+        .name = "ferro drain",
+        .usage = "[OPTION]... EXECUTOR",
+        .rows = rows,
+        .about = "Lets an executor (its id from `ferro executors`) finish its tasks and leave. Needs an "
+                 "admin's key.",
     };
     struct arena a = { 0 };
     struct one o = { 0 };

@@ -9,7 +9,11 @@ struct cc {
 };
 
 static const struct option_row rows[] = {
-    { .name = "output", .letter = 'o', .value = "FILE", .type = OPT_PATH, .offset = offsetof(struct cc, out),
+    { .name = "output",
+      .letter = 'o',
+      .value = "FILE",
+      .type = OPT_PATH,
+      .offset = offsetof(struct cc, out),
       .help = "the shared object to make (default: the source's name with .so)" },
     { .name = NULL },
 };
@@ -34,7 +38,7 @@ int verb_cc(int argc, char **argv)
     code = EXIT_GOOD;
     if (rest.n < 1 || !is_source(rest.v[0])) {
         code = verb_error(EXIT_USAGE, "cc: %s; see ferro cc --help",
-                          rest.n < 1 ? "which source?" : "the source must end in .c, .cc, .cpp or .cxx");
+                          rest.n < 1 ? "which source" : "the source must end in .c, .cc, .cpp or .cxx");
         goto done;
     }
     if (!o.out) {

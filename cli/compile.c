@@ -74,7 +74,8 @@ static int run_compiler(const char *const *args, struct error *e)
     int status, r = posix_spawnp(&pid, args[0], NULL, NULL, (char *const *)args, environ);
     if (r) {
         errno = r;
-        return error_sys(e, "%s can't be started (a C compiler is needed: apt-get install gcc libc6-dev)", args[0]);
+        return error_sys(e, "%s can't be started (a C compiler is needed: apt-get install gcc libc6-dev)",
+                         args[0]);
     }
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
@@ -84,15 +85,32 @@ static int run_compiler(const char *const *args, struct error *e)
     return 0;
 }
 
+static const char *compiler(const char *source)
+{
+    const char *own = getenv(is_cxx(source) ? "CXX" : "CC");
+    return own && *own ? own : is_cxx(source) ? "g++" : "gcc";
+}
+
 int compile_to(const char *source, const char *out, char *const *extra, struct error *e)
 {
     struct places at;
     if (places_find(&at, e))
         return -1;
-    const char *own = getenv(is_cxx(source) ? "CXX" : "CC");
     const char *args[ARGS_MAX] = {
-        own && *own ? own : is_cxx(source) ? "g++" : "gcc", is_cxx(source) ? "-std=gnu++17" : "-std=gnu11",
-        "-O2", "-g", "-Wall", JOB_MARCH, "-fPIC", "-shared", "-fvisibility=hidden", "-I", at.include, "-o", out, source,
+        compiler(source),
+        is_cxx(source) ? "-std=gnu++17" : "-std=gnu11",
+        "-O2",
+        "-g",
+        "-Wall",
+        JOB_MARCH,
+        "-fPIC",
+        "-shared",
+        "-fvisibility=hidden",
+        "-I",
+        at.include,
+        "-o",
+        out,
+        source,
     };
     int n = 14;
     for (; extra && *extra; extra++) {
@@ -117,7 +135,9 @@ static int read_whole(const char *path, struct buf *out, struct error *e)
     ssize_t n;
     while ((n = read(fd, buf_grow(out, 65536), 65536)) > 0 && out->n < SOURCE_BYTES_MAX)
         out->n += (size_t)n;
-    int r = n < 0 ? error_sys(e, "%s", path) : n > 0 ? error_set(e, EFBIG, "%s: too large for a source", path) : 0;
+    int r = n < 0   ? error_sys(e, "%s", path)
+            : n > 0 ? error_set(e, EFBIG, "%s: too large for a source", path)
+                    : 0;
     close(fd);
     return r;
 }
@@ -153,24 +173,48 @@ static bool is_fresh(const char *object, const char *deps)
     if (fresh) {
         buf_put(&list, "", 1);
         char *text = strchr((char *)list.p, ':'), *save;
-        for (char *f = text ? strtok_r(text + 1, " \\\n", &save) : NULL; fresh && f; f = strtok_r(NULL, " \\\n", &save))
-            fresh = stat(f, &st) == 0 && (st.st_mtim.tv_sec < so.st_mtim.tv_sec ||
-                                          (st.st_mtim.tv_sec == so.st_mtim.tv_sec && st.st_mtim.tv_nsec <= so.st_mtim.tv_nsec));
+        for (char *f = text ? strtok_r(text + 1, " \\\n", &save) : NULL; fresh && f;
+             f = strtok_r(NULL, " \\\n", &save))
+            fresh = stat(f, &st) == 0 &&
+                    (st.st_mtim.tv_sec < so.st_mtim.tv_sec ||
+                     (st.st_mtim.tv_sec == so.st_mtim.tv_sec && st.st_mtim.tv_nsec <= so.st_mtim.tv_nsec));
     }
     buf_fini(&list);
     return fresh;
 }
 
-static int compile_into_cache(const char *source, const char *object, const char *deps, struct error *e)
+/* `job` is the source as it was typed, `source` its real path.  __FILE__ is what was typed, so that what a job
+ * says of a line can be read, and found from where one is. */
+static int compile_into_cache(const char *job, const char *source, const char *object, const char *deps,
+                              struct error *e)
 {
-    char made[PATH_MAX];
+    char made[PATH_MAX], map[2 * PATH_MAX + 32];
     snprintf(made, sizeof made, "%.4000s.%d", object, (int)getpid());
-    char *extra[] = { "-MD", "-MF", (char *)deps, NULL };
+    snprintf(map, sizeof map, "-fmacro-prefix-map=%.4000s=%.4000s", source, job);
+    char *extra[] = { "-MD", "-MF", (char *)deps, map, NULL };
     if (compile_to(source, made, extra, e)) {
         unlink(made);
-        return error_prefix(e, "%s: ", source);
+        return error_prefix(e, "%s", job);
     }
     return rename(made, object) ? error_sys(e, "%s", object) : 0;
+}
+
+/* A job that is no source must be a shared object: said here, before anything was started for it. */
+static int check_object(const char *job, const char *path, struct error *e)
+{
+    char magic[4] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_sys(e, "%s", job);
+    ssize_t n = read(fd, magic, sizeof magic);
+    int r =
+        n < 0 ? error_sys(e, "%s", job)
+        : n == 4 && !memcmp(magic, "\177ELF", 4)
+            ? 0
+            : error_set(e, ENOEXEC,
+                        "%s: no job: neither a source (.c, .cc, .cpp, .cxx) nor a shared object (.so)", job);
+    close(fd);
+    return r;
 }
 
 const char *compile_cached(struct arena *a, const char *job, struct error *e)
@@ -181,10 +225,9 @@ const char *compile_cached(struct arena *a, const char *job, struct error *e)
         return NULL;
     }
     if (!is_source(job))
-        return arena_strdup(a, path);
+        return check_object(job, path, e) ? NULL : arena_strdup(a, path);
     struct buf text = { 0 };
-    const char *own = getenv(is_cxx(job) ? "CXX" : "CC");
-    buf_printf(&text, "%s %s %s %s\n", FERRO_VERSION, JOB_MARCH, path, own ? own : "");
+    buf_printf(&text, "%s %s %s %s %s\n", FERRO_VERSION, JOB_MARCH, path, job, compiler(job));
     if (read_whole(path, &text, e) || cache_folder(folder, sizeof folder, e)) {
         buf_fini(&text);
         return NULL;
@@ -193,7 +236,7 @@ const char *compile_cached(struct arena *a, const char *job, struct error *e)
     buf_fini(&text);
     snprintf(object, sizeof object, "%.4000s/%s.so", folder, hex);
     snprintf(deps, sizeof deps, "%.4000s/%s.d", folder, hex);
-    if (!is_fresh(object, deps) && compile_into_cache(path, object, deps, e))
+    if (!is_fresh(object, deps) && compile_into_cache(job, path, object, deps, e))
         return NULL;
     return arena_strdup(a, object);
 }

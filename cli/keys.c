@@ -11,16 +11,24 @@ struct keys {
 };
 
 static const struct option_row rows[] = {
-    { .name = "dir", .letter = 'd', .value = "DIR", .type = OPT_PATH, .offset = offsetof(struct keys, dir), .fallback = "keys",
+    { .name = "dir",
+      .letter = 'd',
+      .value = "DIR",
+      .type = OPT_PATH,
+      .offset = offsetof(struct keys, dir),
+      .fallback = "keys",
       .help = "the folder of keys, for add" },
-    { .name = "admin", .type = OPT_FLAG, .offset = offsetof(struct keys, admin),
+    { .name = "admin",
+      .type = OPT_FLAG,
+      .offset = offsetof(struct keys, admin),
       .help = "add: one who sees and ends everybody's applications, and drains executors" },
     { .name = NULL },
 };
 static const struct options_program program = {
     .name = "ferro keys",
     .usage = "init DIR | add user NAME [--dir DIR] [--admin]",
-    .about = "Makes a cluster's keys: for the manager, executors (one join key for all), the driver service, a user and an "
+    .about = "Makes a cluster's keys: for the manager, executors (one join key for all), the driver service, "
+             "a user and an "
              "admin. What is there already stays. The manager admits a new user after SIGHUP.",
     .rows = rows,
 };
@@ -30,7 +38,9 @@ static int init(const char *dir)
     struct error e;
     if (keys_init(dir, &e))
         return verb_error(EXIT_WRONG, "keys: %s", e.words);
-    printf("keys are in %s: manager.key, join.key (executors), service.key (ferro-driver serve), users/user.key, users/admin.key\n", dir);
+    printf("keys are in %s: manager.key, join.key (executors), service.key (ferro-driver serve), "
+           "users/user.key, users/admin.key\n",
+           dir);
     return EXIT_GOOD;
 }
 

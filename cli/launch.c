@@ -14,8 +14,8 @@
 int job_options_out(const struct job_options *o, const char **v, int n)
 {
     const char *const pairs[][2] = {
-        { "--slots", o->slots }, { "--mem", o->mem }, { "--task-time", o->task_time }, { "--attempts", o->attempts },
-        { "--events", o->events },
+        { "--slots", o->slots },       { "--mem", o->mem },       { "--task-time", o->task_time },
+        { "--attempts", o->attempts }, { "--events", o->events },
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (pairs[i][1]) {
@@ -43,11 +43,13 @@ const char *job_name(struct arena *a, const char *path)
     return name;
 }
 
-static int keys_pipe(const uint8_t manager[KEY_BYTES], const struct keypair *driver, const struct keypair *fetch, int *fd)
+static int keys_pipe(const uint8_t manager[KEY_BYTES], const struct keypair *driver,
+                     const struct keypair *fetch, int *fd)
 {
     int ends[2];
     char text[5 * 41 + 1];
-    const uint8_t *keys[5] = { manager, driver->public_key, driver->secret, fetch->public_key, fetch->secret };
+    const uint8_t *keys[5] = { manager, driver->public_key, driver->secret, fetch->public_key,
+                               fetch->secret };
     for (int i = 0; i < 5; i++) {
         key_text(keys[i], text + 41 * i);
         text[41 * i + 40] = '\n';
@@ -76,7 +78,9 @@ int launch_open(struct launch *l, struct session *s, const char *name)
     const struct msg_app_ok *ok = session_call(s, MSG_APP_OPEN, &open, MSG_APP_OK, &code);
     if (ok) {
         *l = (struct launch){ .manager = s->where.manager, .app = ok->app, .epoch = client_epoch(s->client) };
-        code = keys_pipe(s->key.manager, &driver, &fetch, &l->keys_fd) ? verb_error(EXIT_WRONG, "pipe: %s", strerror(errno)) : 0;
+        code = keys_pipe(s->key.manager, &driver, &fetch, &l->keys_fd)
+                   ? verb_error(EXIT_WRONG, "pipe: %s", strerror(errno))
+                   : 0;
     }
     key_wipe(&open, sizeof open);
     key_wipe(&driver, sizeof driver);

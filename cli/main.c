@@ -40,14 +40,9 @@ int verb_options(const struct options_program *p, int argc, char **argv, void *i
 {
     struct error e;
     switch (options_parse(p, argc, argv, into, rest, a, &e)) {
-    case 0:
-        return -1;
-    case OPTIONS_HELP:
-        options_help(p, stdout);
-        return EXIT_GOOD;
-    case OPTIONS_VERSION:
-        printf("ferro %s\n", FERRO_VERSION);
-        return EXIT_GOOD;
+    case 0: return -1;
+    case OPTIONS_HELP: options_help(p, stdout); return EXIT_GOOD;
+    case OPTIONS_VERSION: printf("ferro %s\n", FERRO_VERSION); return EXIT_GOOD;
     }
     fprintf(stderr, "%s\n", e.words);
     return EXIT_USAGE;
@@ -59,7 +54,8 @@ static void help(FILE *out)
                  "Runs jobs written in C on this machine or on a cluster.\n\nverbs:\n");
     for (int i = 0; i < NVERBS; i++)
         options_help_line(out, verbs[i].name, verbs[i].help);
-    fprintf(out, "\n`ferro VERB --help` tells a verb's options.  To begin: ferro run examples/wordcount.c README.md -\n");
+    fprintf(out, "\n`ferro VERB --help` tells a verb's options.  To begin: ferro run examples/wordcount.c "
+                 "README.md -\n");
 }
 
 static int unknown(const char *word)
@@ -79,6 +75,13 @@ int main(int argc, char **argv)
     for (int i = 0; i < NVERBS; i++)
         if (!strcmp(word, verbs[i].name))
             return verbs[i].main(argc - 1, argv + 1);
+    if (!strcmp(word, "help") && argc > 2) {
+        char *asked[] = { argv[2], "--help", NULL };
+        for (int i = 0; i < NVERBS; i++)
+            if (!strcmp(argv[2], verbs[i].name))
+                return verbs[i].main(2, asked);
+        return unknown(argv[2]);
+    }
     if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help")) {
         help(stdout);
         return EXIT_GOOD;

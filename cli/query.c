@@ -58,8 +58,8 @@ void json_out(json_t *j)
 
 static json_t *executor_json(const struct rec_executor_row *r)
 {
-    return json_pack("{so so so sI sI sI sI sI so}", "id", text(r->id), "host", text(r->host), "control", text(r->control),
-                     "slots", (json_int_t)r->slots, "slots_used", (json_int_t)r->slots_used,
+    return json_pack("{so so so sI sI sI sI sI so}", "id", text(r->id), "host", text(r->host), "control",
+                     text(r->control), "slots", (json_int_t)r->slots, "slots_used", (json_int_t)r->slots_used,
                      "memory", (json_int_t)r->memory, "memory_used", (json_int_t)r->memory_used,
                      "beat_age_ms", (json_int_t)r->beat_age_ms, "state", text(r->state));
 }
@@ -79,9 +79,11 @@ static void executors_table(const struct msg_executors *m)
         const struct rec_executor_row *r = &m->rows.v[i];
         char id[17], host[64], state[17], slots[32], used[16], all[16], memory[40], beat[16];
         snprintf(slots, sizeof slots, "%u/%u", r->slots_used, r->slots);
-        snprintf(memory, sizeof memory, "%s/%s", human_bytes(r->memory_used, used), human_bytes(r->memory, all));
-        printf("%-9s %-20s %-8s %-20s %-6s %s\n", bytes_text(r->id, id, sizeof id), bytes_text(r->host, host, sizeof host),
-               slots, memory, human_ms(r->beat_age_ms, beat), bytes_text(r->state, state, sizeof state));
+        snprintf(memory, sizeof memory, "%s/%s", human_bytes(r->memory_used, used),
+                 human_bytes(r->memory, all));
+        printf("%-9s %-20s %-8s %-20s %-6s %s\n", bytes_text(r->id, id, sizeof id),
+               bytes_text(r->host, host, sizeof host), slots, memory, human_ms(r->beat_age_ms, beat),
+               bytes_text(r->state, state, sizeof state));
     }
 }
 
@@ -89,10 +91,10 @@ static void executors_table(const struct msg_executors *m)
 
 json_t *app_json(const struct rec_app_row *r)
 {
-    return json_pack("{sI so so so so sI sI sI sI so}", "app", (json_int_t)r->app, "name", text(r->name), "user", text(r->user),
-                     "mode", text(r->mode), "state", text(r->state), "slots", (json_int_t)r->slots,
-                     "started_ms", (json_int_t)r->started_ms, "ended_ms", (json_int_t)r->ended_ms,
-                     "exit_code", (json_int_t)r->exit_code, "words", text(r->words));
+    return json_pack("{sI so so so so sI sI sI sI so}", "app", (json_int_t)r->app, "name", text(r->name),
+                     "user", text(r->user), "mode", text(r->mode), "state", text(r->state), "slots",
+                     (json_int_t)r->slots, "started_ms", (json_int_t)r->started_ms, "ended_ms",
+                     (json_int_t)r->ended_ms, "exit_code", (json_int_t)r->exit_code, "words", text(r->words));
 }
 
 void app_line(const struct rec_app_row *r)
@@ -101,14 +103,16 @@ void app_line(const struct rec_app_row *r)
     uint64_t end = r->ended_ms ? r->ended_ms : (uint64_t)time(NULL) * 1000;
     if (r->started_ms && end >= r->started_ms)
         human_ms(end - r->started_ms, took);
-    printf("%-5" PRIu64 " %-20s %-12s %-8s %-8s %-6u %-6s %s\n", r->app, bytes_text(r->name, name, sizeof name),
-           bytes_text(r->user, user, sizeof user), bytes_text(r->mode, mode, sizeof mode),
-           bytes_text(r->state, state, sizeof state), r->slots, took, bytes_text(r->words, words, sizeof words));
+    printf("%-5" PRIu64 " %-20s %-12s %-8s %-8s %-6u %-6s %s\n", r->app,
+           bytes_text(r->name, name, sizeof name), bytes_text(r->user, user, sizeof user),
+           bytes_text(r->mode, mode, sizeof mode), bytes_text(r->state, state, sizeof state), r->slots, took,
+           bytes_text(r->words, words, sizeof words));
 }
 
 void app_heading(void)
 {
-    printf("%-5s %-20s %-12s %-8s %-8s %-6s %-6s %s\n", "ID", "NAME", "USER", "MODE", "STATE", "SLOTS", "TIME", "WORDS");
+    printf("%-5s %-20s %-12s %-8s %-8s %-6s %-6s %s\n", "ID", "NAME", "USER", "MODE", "STATE", "SLOTS",
+           "TIME", "WORDS");
 }
 
 /* ---- the verbs ---------------------------------------------------------- */
@@ -149,12 +153,12 @@ static int show_apps(struct session *s, bool json)
 
 static json_t *status_json(const struct msg_status_is *m, uint64_t epoch)
 {
-    return json_pack("{so sI sI sI sI sI sI sI sI sI sI sI}", "version", text(m->version), "epoch", (json_int_t)epoch,
-                     "up_ms", (json_int_t)m->up_ms, "drivers", (json_int_t)m->drivers, "serve_used", (json_int_t)m->serve_used,
-                     "serve_capacity", (json_int_t)m->serve_capacity, "executors", (json_int_t)m->executors,
-                     "slots", (json_int_t)m->slots, "slots_used", (json_int_t)m->slots_used,
-                     "apps_running", (json_int_t)m->apps_running, "apps_waiting", (json_int_t)m->apps_waiting,
-                     "refused", (json_int_t)m->refused);
+    return json_pack("{so sI sI sI sI sI sI sI sI sI sI sI}", "version", text(m->version), "epoch",
+                     (json_int_t)epoch, "up_ms", (json_int_t)m->up_ms, "drivers", (json_int_t)m->drivers,
+                     "serve_used", (json_int_t)m->serve_used, "serve_capacity", (json_int_t)m->serve_capacity,
+                     "executors", (json_int_t)m->executors, "slots", (json_int_t)m->slots, "slots_used",
+                     (json_int_t)m->slots_used, "apps_running", (json_int_t)m->apps_running, "apps_waiting",
+                     (json_int_t)m->apps_waiting, "refused", (json_int_t)m->refused);
 }
 
 static int show_status(struct session *s, bool json)
@@ -169,13 +173,16 @@ static int show_status(struct session *s, bool json)
         return EXIT_GOOD;
     }
     char version[33], up[16];
-    printf("manager %s up %s epoch %" PRIu64 " · drivers %u, %u/%u apps · executors %u · slots %u/%u · apps %u running, %u waiting\n",
-           bytes_text(m->version, version, sizeof version), human_ms(m->up_ms, up), epoch, m->drivers, m->serve_used,
-           m->serve_capacity, m->executors, m->slots_used, m->slots, m->apps_running, m->apps_waiting);
+    printf("manager %s up %s epoch %" PRIu64
+           " · drivers %u, %u/%u apps · executors %u · slots %u/%u · apps %u running, %u waiting\n",
+           bytes_text(m->version, version, sizeof version), human_ms(m->up_ms, up), epoch, m->drivers,
+           m->serve_used, m->serve_capacity, m->executors, m->slots_used, m->slots, m->apps_running,
+           m->apps_waiting);
     return m->executors ? show_executors(s, false) : EXIT_GOOD;
 }
 
-static int query(const char *name, const char *about, int (*show)(struct session *, bool), int argc, char **argv)
+static int query(const char *name, const char *about, int (*show)(struct session *, bool), int argc,
+                 char **argv)
 {
     struct options_program program = { .name = name, .usage = "[OPTION]...", .about = about, .rows = rows };
     struct arena a = { 0 };
@@ -197,11 +204,13 @@ int verb_status(int argc, char **argv)
 
 int verb_executors(int argc, char **argv)
 {
-    return query("ferro executors", "Lists the executors: slots and memory in use, age of the last beat, state.",
-                 show_executors, argc, argv);
+    return query("ferro executors",
+                 "Lists the executors: slots and memory in use, age of the last beat, state.", show_executors,
+                 argc, argv);
 }
 
 int verb_apps(int argc, char **argv)
 {
-    return query("ferro apps", "Lists your applications, newest first; an admin's key lists everybody's.", show_apps, argc, argv);
+    return query("ferro apps", "Lists your applications, newest first; an admin's key lists everybody's.",
+                 show_apps, argc, argv);
 }

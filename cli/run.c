@@ -43,11 +43,15 @@ struct local {
     char address[64];
 };
 
-static pid_t running; /* the driver: what SIGINT and SIGTERM go on to */
+static volatile sig_atomic_t running;     /* the driver: what SIGINT and SIGTERM go on to */
+static volatile sig_atomic_t interrupted; /* the signal that came */
 
-static void pass_on(int sig)
+/* The terminal's ^C reaches the driver by itself. */
+static void on_signal(int sig, siginfo_t *info, void *context)
 {
-    if (running > 0)
+    (void)context;
+    interrupted = sig;
+    if (running > 0 && info->si_code != SI_KERNEL)
         kill(running, sig);
 }
 
@@ -125,6 +129,8 @@ static int await_event(int fd, const char *name, char *address, size_t size)
         struct pollfd p = { .fd = fd, .events = POLLIN };
         int ready = poll(&p, 1, left);
         ssize_t got = ready > 0 ? read(fd, text + n, sizeof text - n) : -1;
+        if (ready < 0 && errno == EINTR && !interrupted)
+            continue;
         if (got <= 0)
             return -1;
         n += (size_t)got;
@@ -155,13 +161,14 @@ static int start_manager(struct local *l)
     if (pipe2(ends, O_CLOEXEC))
         return verb_error(EXIT_WRONG, "pipe: %s", strerror(errno));
     snprintf(fd, sizeof fd, "%d", ends[1]);
-    char *argv[] = { "ferro-manager", "--listen", "127.0.0.1:0", "--keys", keys, "--state", state, "--volatile", "--events", fd, NULL };
+    char *argv[] = { "ferro-manager", "--listen",   "127.0.0.1:0", "--keys", keys, "--state",
+                     state,           "--volatile", "--events",    fd,       NULL };
     l->manager = start(l, argv, ends[1], "manager.log");
     close(ends[1]);
     int r = l->manager < 0 ? -1 : await_event(ends[0], "listening", l->address, sizeof l->address);
     close(ends[0]);
-    if (r == 0)
-        return EXIT_GOOD;
+    if (r == 0 || interrupted)
+        return r == 0 ? EXIT_GOOD : 128 + interrupted;
     last_words(l, "manager.log", words, sizeof words);
     return verb_error(EXIT_WRONG, "run: the manager did not start: %s", words);
 }
@@ -174,8 +181,10 @@ static int start_executor(struct local *l, const struct job_options *o)
     snprintf(disk, sizeof disk, "%s/blocks", l->dir);
     snprintf(dir, sizeof dir, "%s/%s", tmp, strrchr(l->dir, '/') + 1);
     char *argv[LOCAL_ARGS_MAX] = {
-        "ferro-executor", "--manager", l->address, "--key", key, "--host", "local", "--listen", "127.0.0.1:0",
-        "--listen-data", "127.0.0.1:0", "--dir", dir, "--disk", disk, "--read", "/", "--write", "/", "--no-confine",
+        "ferro-executor", "--manager", l->address, "--key",       key,
+        "--host",         "local",     "--listen", "127.0.0.1:0", "--listen-data",
+        "127.0.0.1:0",    "--dir",     dir,        "--disk",      disk,
+        "--read",         "/",         "--write",  "/",           "--no-confine",
     };
     int n = 20;
     if (o->slots) {
@@ -192,7 +201,8 @@ static int local_start(struct local *l, const struct job_options *o)
     char keys[80];
     const char *tmp = getenv("TMPDIR");
     *l = (struct local){ 0 };
-    snprintf(l->dir, sizeof l->dir, "%.40s/ferro-run-XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
+    snprintf(l->dir, sizeof l->dir, "%.40s/ferro-run-XXXXXX",
+             tmp && *tmp == '/' && strlen(tmp) <= 40 ? tmp : "/tmp");
     if (!mkdtemp(l->dir))
         return verb_error(EXIT_WRONG, "%s: %s", l->dir, strerror(errno));
     snprintf(keys, sizeof keys, "%s/keys", l->dir);
@@ -218,6 +228,8 @@ static int driver_wait(pid_t pid)
 {
     int status;
     running = pid;
+    if (interrupted)
+        kill(pid, interrupted);
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
             return verb_error(EXIT_WRONG, "run: %s", strerror(errno));
@@ -225,8 +237,8 @@ static int driver_wait(pid_t pid)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static int run_job(struct local *l, struct arena *a, const struct job_options *o, const char *job, const char *library,
-                   const struct option_list *args)
+static int run_job(struct local *l, struct arena *a, const struct job_options *o, const char *job,
+                   const char *library, const struct option_list *args)
 {
     char key[96];
     struct session s;
@@ -254,13 +266,16 @@ static int run(struct arena *a, const struct run *o, const struct option_list *r
     const char *library = compile_cached(a, rest->v[0], &e);
     if (!library)
         return verb_error(EXIT_WRONG, "%s", e.words);
-    struct sigaction on = { .sa_handler = pass_on };
+    struct sigaction on = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
     sigaction(SIGINT, &on, NULL);
     sigaction(SIGTERM, &on, NULL);
     sigaction(SIGHUP, &on, NULL);
     int code = local_start(&l, &o->job);
+    if (code == 0 && interrupted)
+        code = 128 + interrupted;
     if (code == 0)
-        code = run_job(&l, a, &o->job, rest->v[0], library, &(struct option_list){ rest->v + 1, rest->n - 1 });
+        code =
+            run_job(&l, a, &o->job, rest->v[0], library, &(struct option_list){ rest->v + 1, rest->n - 1 });
     local_stop(&l);
     return code;
 }

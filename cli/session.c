@@ -2,17 +2,21 @@
 #include "cli/session.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
+
+#define AGAIN_MS 60000 /* a manager that went away is given so long to come back */
+#define AGAIN_EACH_MS 250
 
 static int exit_code_for(const struct error *e)
 {
     switch (e->code) {
     case ECONNREFUSED:
     case EHOSTUNREACH:
-    case ETIMEDOUT:
-        return EXIT_NO_MANAGER;
-    case EACCES:
-        return EXIT_UNAUTHORISED;
+    case ETIMEDOUT: return EXIT_NO_MANAGER;
+    case EACCES: return EXIT_UNAUTHORISED;
     }
     return EXIT_WRONG;
 }
@@ -27,15 +31,38 @@ static int said(const struct error *e)
     return verb_error(exit_code_for(e), "%s%s", e->words, hint);
 }
 
+static int dial(struct session *s, struct error *e)
+{
+    const struct where *w = &s->where;
+    s->client =
+        client_open(w->manager, s->key.manager, s->key.pair.public_key, s->key.pair.secret, w->timeout_ms, e);
+    key_wipe(s->key.pair.secret, KEY_BYTES);
+    return s->client ? 0 : -1;
+}
+
 int session_open(struct session *s, const struct where *where)
 {
     struct error e;
     *s = (struct session){ .where = *where };
     if (key_load(where->key, &s->key, &e))
-        return verb_error(e.code == EACCES ? EXIT_UNAUTHORISED : EXIT_WRONG, "%s (--key or FERRO_KEY names another)", e.words);
-    s->client = client_open(where->manager, s->key.manager, s->key.pair.public_key, s->key.pair.secret, where->timeout_ms, &e);
-    key_wipe(s->key.pair.secret, KEY_BYTES);
-    return s->client ? EXIT_GOOD : said(&e);
+        return verb_error(e.code == EACCES ? EXIT_UNAUTHORISED : EXIT_WRONG,
+                          "%s (--key or FERRO_KEY names another)", e.words);
+    return dial(s, &e) ? said(&e) : EXIT_GOOD;
+}
+
+/* The manager went away.  SESSION_AGAIN when it came back, else an exit code after the error was said. */
+static int come_back(struct session *s, struct error *e)
+{
+    fprintf(stderr, "%s; waiting up to %d s for it to come back\n", e->words, AGAIN_MS / 1000);
+    for (int waited = 0; waited < AGAIN_MS; waited += AGAIN_EACH_MS) {
+        poll(NULL, 0, AGAIN_EACH_MS);
+        client_close(&s->client);
+        if (key_load(s->where.key, &s->key, e) == 0 && dial(s, e) == 0)
+            return SESSION_AGAIN;
+        if (exit_code_for(e) != EXIT_NO_MANAGER)
+            break;
+    }
+    return said(e);
 }
 
 void session_close(struct session *s)
@@ -47,6 +74,8 @@ void session_close(struct session *s)
 int session_send(struct session *s, uint8_t tag, const void *msg)
 {
     struct error e;
+    if (!s->client)
+        return verb_error(EXIT_NO_MANAGER, "manager %s: no connection", s->where.manager);
     return client_send(s->client, tag, msg, &e) ? said(&e) : EXIT_GOOD;
 }
 
@@ -54,7 +83,10 @@ const void *session_await(struct session *s, uint8_t reply, uint64_t wait_ms, in
 {
     struct error e;
     const void *m = client_recv(s->client, reply, wait_ms, &e);
-    *code = m ? EXIT_GOOD : said(&e);
+    if (m)
+        *code = EXIT_GOOD;
+    else
+        *code = s->patient && exit_code_for(&e) == EXIT_NO_MANAGER ? come_back(s, &e) : said(&e);
     return m;
 }
 

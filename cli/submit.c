@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define UPLOAD_MS 120000 /* for a library's last byte to arrive */
+
 struct submit {
     struct where where;
     struct job_options job;
@@ -19,9 +21,16 @@ struct submit {
 
 static const struct option_row rows[] = {
     WHERE_ROWS(submit, where),
-    { .name = "deploy-mode", .value = "client|cluster", .type = OPT_STRING, .offset = offsetof(struct submit, mode),
-      .fallback = "client", .help = "where the driver runs: here, or under ferro-driver serve (paths are then that machine's)" },
-    { .name = "wait", .letter = 'w', .type = OPT_FLAG, .offset = offsetof(struct submit, wait),
+    { .name = "deploy-mode",
+      .value = "client|cluster",
+      .type = OPT_STRING,
+      .offset = offsetof(struct submit, mode),
+      .fallback = "client",
+      .help = "where the driver runs: here, or under ferro-driver serve (paths are then that machine's)" },
+    { .name = "wait",
+      .letter = 'w',
+      .type = OPT_FLAG,
+      .offset = offsetof(struct submit, wait),
       .help = "cluster mode: show the output and exit with the application's code" },
     JOB_ROWS(submit, job),
     { .name = NULL },
@@ -41,7 +50,8 @@ static int send_library(struct session *s, uint64_t app, int fd, uint64_t size)
     for (uint64_t at = 0; at < size;) {
         ssize_t n = read(fd, chunk, sizeof chunk);
         if (n <= 0)
-            return verb_error(EXIT_WRONG, "the job's library can't be read: %s", n ? strerror(errno) : "it has shrunk");
+            return verb_error(EXIT_WRONG, "the job's library can't be read: %s",
+                              n ? strerror(errno) : "it has shrunk");
         struct msg_chunk m = { .app = app, .offset = at, .bytes = { chunk, (uint32_t)n } };
         int code = session_send(s, MSG_CHUNK, &m);
         if (code)
@@ -59,9 +69,21 @@ static struct rec_str *strings(struct arena *a, const char *const *v, uint32_t n
     return r;
 }
 
+/* Ask how it stands, and say what it waits for.  The answer also proves that the whole library has arrived. */
+static int say_waits(struct session *s, uint64_t app, int *code)
+{
+    char words[513];
+    *code = session_send(s, MSG_LIST_APPS, &(struct msg_list_apps){ .app = app });
+    const struct msg_apps *m = *code ? NULL : session_await(s, MSG_APPS, UPLOAD_MS, code);
+    const struct rec_app_row *r = m && m->rows.n ? &m->rows.v[0] : NULL;
+    if (r && r->words.n && bytes_eq(r->state, bytes_of("waiting")))
+        fprintf(stderr, "app %" PRIu64 " waits: %s\n", app, bytes_text(r->words, words, sizeof words));
+    return *code;
+}
+
 /* SUBMIT and the library: the application's number, or 0 with the exit code. */
-static uint64_t hand_over(struct session *s, struct arena *a, const struct submit *o, const char *name, const char *library,
-                          const struct option_list *args, int *code)
+static uint64_t hand_over(struct session *s, struct arena *a, const struct submit *o, const char *name,
+                          const char *library, const struct option_list *args, int *code)
 {
     const char *options[JOB_OPTIONS_MAX];
     struct job_options job = o->job;
@@ -74,13 +96,14 @@ static uint64_t hand_over(struct session *s, struct arena *a, const struct submi
         return 0;
     }
     if (st.st_size > LIBRARY_BYTES_MAX) {
-        *code = verb_error(EXIT_WRONG, "%s: has %lld bytes; a submitted library may have %u", library, (long long)st.st_size,
-                           LIBRARY_BYTES_MAX);
+        *code = verb_error(EXIT_WRONG, "%s: has %lld bytes; a submitted library may have %u", library,
+                           (long long)st.st_size, LIBRARY_BYTES_MAX);
         close(fd);
         return 0;
     }
     struct msg_submit m = {
-        .name = bytes_of(name), .lib_bytes = (uint64_t)st.st_size,
+        .name = bytes_of(name),
+        .lib_bytes = (uint64_t)st.st_size,
         .args = { strings(a, args->v, args->n), args->n },
         .options = { strings(a, options, noptions), noptions },
     };
@@ -89,11 +112,11 @@ static uint64_t hand_over(struct session *s, struct arena *a, const struct submi
     if (app)
         *code = send_library(s, app, fd, (uint64_t)st.st_size);
     close(fd);
-    return *code ? 0 : app;
+    return *code || say_waits(s, app, code) ? 0 : app;
 }
 
-static int submit_to_cluster(struct session *s, struct arena *a, const struct submit *o, const char *job, const char *library,
-                             const struct option_list *args)
+static int submit_to_cluster(struct session *s, struct arena *a, const struct submit *o, const char *job,
+                             const char *library, const struct option_list *args)
 {
     int code = 0;
     uint64_t app = hand_over(s, a, o, job_name(a, job), library, args, &code);
@@ -101,15 +124,16 @@ static int submit_to_cluster(struct session *s, struct arena *a, const struct su
         return code;
     if (!o->wait) {
         printf("%" PRIu64 "\n", app);
-        fprintf(stderr, "app %" PRIu64 " submitted; next: ferro wait %" PRIu64 ", ferro logs %" PRIu64 "\n", app, app, app);
+        fprintf(stderr, "app %" PRIu64 " submitted; next: ferro wait %" PRIu64 ", ferro logs %" PRIu64 "\n",
+                app, app, app);
         return EXIT_GOOD;
     }
     code = app_logs(s, app, true);
     return code ? code : app_outcome(s, app);
 }
 
-static int submit_from_here(struct session *s, struct arena *a, const struct submit *o, const char *job, const char *library,
-                            const struct option_list *args)
+static int submit_from_here(struct session *s, struct arena *a, const struct submit *o, const char *job,
+                            const char *library, const struct option_list *args)
 {
     struct launch l;
     int code = launch_open(&l, s, job_name(a, job));
@@ -137,7 +161,8 @@ static int submit(struct arena *a, const struct submit *o, struct option_list *r
     if (code)
         return code;
     struct option_list args = { rest->v + 1, rest->n - 1 };
-    code = cluster ? submit_to_cluster(&s, a, o, job, library, &args) : submit_from_here(&s, a, o, job, library, &args);
+    code = cluster ? submit_to_cluster(&s, a, o, job, library, &args)
+                   : submit_from_here(&s, a, o, job, library, &args);
     session_close(&s);
     return code;
 }

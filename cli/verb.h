@@ -6,7 +6,7 @@
 
 enum exit_code {
     EXIT_GOOD = 0,
-    EXIT_WRONG = 1,        /* an error that none of the others names */
+    EXIT_WRONG = 1, /* an error that none of the others names */
     EXIT_USAGE = 2,
     EXIT_JOB_FAILED = 3,
     EXIT_NO_MANAGER = 4,

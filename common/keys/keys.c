@@ -139,7 +139,8 @@ static int file_read(const char *path, bool secret, char text[KEY_FILE_BYTES_MAX
     if (!S_ISREG(st.st_mode))
         return error_set(e, EINVAL, "key %s: not a file", path);
     if (secret && (st.st_mode & 077))
-        return error_set(e, EACCES, "key %s: others may read it (mode %04o); chmod 600 it", path, st.st_mode & 07777);
+        return error_set(e, EACCES, "key %s: others may read it (mode %04o); chmod 600 it", path,
+                         st.st_mode & 07777);
     if (secret && st.st_uid != geteuid() && st.st_uid != 0)
         return error_set(e, EACCES, "key %s: belongs to uid %u, not to uid %u", path, st.st_uid, geteuid());
     text[n] = 0;
@@ -159,7 +160,8 @@ static int key_read(const char *path, bool secret, struct key_file *out, struct 
         return -1;
     zconfig_t *root = zconfig_str_load(text);
     bool whole = root && key_of(root, "key/public", out->pair.public_key) == 0 &&
-                 (!secret || (key_of(root, "key/secret", out->pair.secret) == 0 && key_of(root, "manager/public", out->manager) == 0));
+                 (!secret || (key_of(root, "key/secret", out->pair.secret) == 0 &&
+                              key_of(root, "manager/public", out->manager) == 0));
     if (whole) {
         snprintf(out->name, sizeof out->name, "%s", zconfig_get(root, "key/name", ""));
         out->role = role_parse(zconfig_get(root, "key/role", ""));
@@ -167,7 +169,8 @@ static int key_read(const char *path, bool secret, struct key_file *out, struct 
     zconfig_destroy(&root);
     key_wipe(text, sizeof text);
     if (!whole || !out->role)
-        return error_set(e, EINVAL, "key %s: not a whole key file; make keys with `ferro keys init DIR`", path);
+        return error_set(e, EINVAL, "key %s: not a whole key file; make keys with `ferro keys init DIR`",
+                         path);
     return 0;
 }
 
@@ -189,8 +192,8 @@ static int folder_make(const char *dir, const char *name, mode_t mode, struct er
 
 /* One key of the folder: its secret file, and what the manager admits.  The
  * public file is remade from the secret one, so that an interrupted init heals. */
-static int key_make(const char *dir, const char *file, const char *name, enum role role, const uint8_t manager[KEY_BYTES],
-                    struct key_file *out, struct error *e)
+static int key_make(const char *dir, const char *file, const char *name, enum role role,
+                    const uint8_t manager[KEY_BYTES], struct key_file *out, struct error *e)
 {
     char path[PATH_MAX], admitted[PATH_MAX];
     struct key_file k = { .role = role };
@@ -221,7 +224,8 @@ int keys_init(const char *dir, struct error *e)
     };
     char path[PATH_MAX];
     struct key_file manager, k;
-    if (folder_make(dir, "", 0700, e) || folder_make(dir, "users", 0700, e) || folder_make(dir, "authorized", 0755, e) ||
+    if (folder_make(dir, "", 0700, e) || folder_make(dir, "users", 0700, e) ||
+        folder_make(dir, "authorized", 0755, e) ||
         key_make(dir, "manager.key", "manager", ROLE_MANAGER, NULL, &manager, e))
         return -1;
     snprintf(path, sizeof path, "%s/manager.pub", dir);
@@ -238,14 +242,15 @@ int keys_add_user(const char *dir, const char *name, bool admin, struct error *e
     char file[KEY_NAME_MAX + 16], path[PATH_MAX];
     struct key_file manager, k;
     if (!*name || strlen(name) > KEY_NAME_MAX - 8 || name[0] == '.' || strpbrk(name, "/\"\n"))
-        return error_set(e, EINVAL, "'%s' is no name for a user: 1 to %d characters, no '/', no leading '.'", name, KEY_NAME_MAX - 8);
+        return error_set(e, EINVAL, "'%s' is no name for a user: 1 to %d characters, no '/', no leading '.'",
+                         name, KEY_NAME_MAX - 8);
     snprintf(path, sizeof path, "%s/manager.key", dir);
     if (key_load(path, &manager, e))
         return -1;
     snprintf(file, sizeof file, "users/%s.key", name);
-    snprintf(path, sizeof path, "%s/%s", dir, file);
+    snprintf(path, sizeof path, "%s/authorized/%s.pub", dir, name);
     int r = access(path, F_OK) == 0
-                ? error_set(e, EEXIST, "%s: exists; remove it and authorized/%s.pub first to make a new one", path, name)
+                ? error_set(e, EEXIST, "%s: exists; remove it and %s first to make a new one", path, file)
                 : key_make(dir, file, name, admin ? ROLE_ADMIN : ROLE_USER, manager.pair.public_key, &k, e);
     key_wipe(&manager, sizeof manager);
     key_wipe(&k, sizeof k);
@@ -258,7 +263,8 @@ static int is_public(const struct dirent *d)
     return d->d_name[0] != '.' && dot && !strcmp(dot, ".pub");
 }
 
-int keys_authorized(const char *dir, void (*each)(void *user, const struct key_file *key), void *user, struct error *e)
+int keys_authorized(const char *dir, void (*each)(void *user, const struct key_file *key), void *user,
+                    struct error *e)
 {
     char path[PATH_MAX];
     struct dirent **found;
