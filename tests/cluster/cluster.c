@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -17,6 +18,12 @@
 #include <unistd.h>
 
 #define ARGS_MAX 96
+#define KEPT_MAX 256
+#define EVENTS_BYTES (1 << 20)
+#define LEFT_MS 5000 /* what was told to end is gone by then */
+
+static char *kept[KEPT_MAX]; /* arguments, for as long as the test lives */
+static int nkept;
 
 static int64_t now_ms(void)
 {
@@ -49,7 +56,8 @@ static void child_output(const struct cluster *c, const char *name, const char *
     close(file);
 }
 
-static void child_exec(const struct cluster *c, const char *name, char *const *argv, int events_at, int events)
+static void child_exec(const struct cluster *c, const char *name, char *const *argv, int events_at,
+                       int events)
 {
     char *args[ARGS_MAX], path[PATH_MAX + 64], fd[16];
     int n = 0;
@@ -74,10 +82,13 @@ void proc_start(struct cluster *c, struct proc *p, const char *name, char *const
 {
     int ends[2] = { -1, -1 };
     free(p->seen);
-    *p = (struct proc){ .events = -1, .err = -1, .out = -1 };
+    *p = (struct proc){ .events = -1 };
     snprintf(p->name, sizeof p->name, "%s", name);
-    if (events_at >= 0)
+    if (events_at >= 0) {
         cr_assert(pipe2(ends, O_CLOEXEC) == 0);
+        fcntl(ends[1], F_SETPIPE_SZ,
+              EVENTS_BYTES); /* nobody reads it all the time, and what doesn't fit is lost */
+    }
     p->pid = fork();
     cr_assert(p->pid >= 0);
     if (p->pid == 0) {
@@ -96,15 +107,22 @@ void proc_kill(struct proc *p, int sig)
         kill(p->pid, sig);
 }
 
-static bool reap_within(struct proc *p, int64_t ms)
+/* Wait for the end of a process; false: it didn't within `ms`. */
+static bool gone_within(pid_t pid, int ms)
 {
-    for (int64_t end = now_ms() + ms; p->pid > 0; poll(NULL, 0, 2)) {
-        pid_t r = waitpid(p->pid, &p->status, WNOHANG);
-        if (r == p->pid)
-            p->pid = 0;
-        else if (now_ms() > end)
-            return false;
-    }
+    int fd = pidfd_open(pid, 0);
+    struct pollfd ended = { .fd = fd, .events = POLLIN };
+    bool gone = fd < 0 || poll(&ended, 1, ms) == 1;
+    if (fd >= 0)
+        close(fd);
+    return gone;
+}
+
+static bool reap_within(struct proc *p, int ms)
+{
+    if (p->pid > 0 && (!gone_within(p->pid, ms) || waitpid(p->pid, &p->status, 0) != p->pid))
+        return false;
+    p->pid = 0;
     return true;
 }
 
@@ -189,7 +207,8 @@ json_t *proc_await(struct proc *p, const char *event, ...)
     va_start(pairs, event);
     json_t *j = await(p, AWAIT_MS, event, pairs);
     va_end(pairs);
-    cr_assert(j, "%s: no event %s within %d ms; so far:\n%s", p->name, event, AWAIT_MS, p->seen ? p->seen : "(none)");
+    cr_assert(j, "%s: no event %s within %d ms; so far:\n%s", p->name, event, AWAIT_MS,
+              p->seen ? p->seen : "(none)");
     return j;
 }
 
@@ -207,6 +226,36 @@ bool proc_await_ms(struct proc *p, int ms, const char *event)
     json_t *j = await_plain(p, ms, event, NULL);
     json_decref(j);
     return j != NULL;
+}
+
+json_t *proc_events(struct proc *p)
+{
+    json_t *all = json_array(), *j;
+    for (int64_t end = now_ms() + (p->pid > 0 ? 0 : AWAIT_MS); (j = event_next(p, end + 1)) != NULL;)
+        json_decref(j);
+    for (char *line = p->seen, *newline; line && *line; line = newline + 1) {
+        newline = strchr(line, '\n');
+        json_array_append_new(all, json_loadb(line, (size_t)(newline - line), 0, NULL));
+    }
+    return all;
+}
+
+int events_count(const json_t *events, const char *event, ...)
+{
+    int count = 0;
+    for (size_t i = 0; i < json_array_size(events); i++) {
+        const json_t *e = json_array_get(events, i);
+        const char *name = json_string_value(json_object_get(e, "event"));
+        bool holds = name && !strcmp(name, event);
+        va_list pairs;
+        va_start(pairs, event);
+        for (const char *pair; holds && (pair = va_arg(pairs, const char *)) != NULL;)
+            holds = pair_holds(e, pair);
+        va_end(pairs);
+        int times = (int)json_integer_value(json_object_get(e, "count"));
+        count += !holds ? 0 : times > 0 ? times : 1;
+    }
+    return count;
 }
 
 /* ---- files -------------------------------------------------------------- */
@@ -266,12 +315,18 @@ char *parts_text(const char *dir)
 
 /* ---- services ----------------------------------------------------------- */
 
-/* Split `text` at spaces into argv after `n` arguments; borrows from a copy that is leaked to the test. */
+/* Split `text` at spaces into argv after `n` arguments; borrows from a copy that lives as long as the test. */
 static int args_split(char **argv, int n, const char *text)
 {
     char *save, *copy = text ? strdup(text) : NULL;
-    for (char *w = copy ? strtok_r(copy, " ", &save) : NULL; w && n < ARGS_MAX - 1; w = strtok_r(NULL, " ", &save))
+    cr_assert(nkept < KEPT_MAX);
+    kept[nkept++] = copy;
+    for (char *w = copy ? strtok_r(copy, " ", &save) : NULL; w && n < ARGS_MAX - 1;
+         w = strtok_r(NULL, " ", &save)) {
+        for (char *one = w; (one = strchr(one, '\1'));)
+            *one = ' ';
         argv[n++] = w;
+    }
     argv[n] = NULL;
     return n;
 }
@@ -301,14 +356,24 @@ void ferro_start(struct cluster *c, struct proc *p, const char *args)
     proc_start(c, p, name, argv, 1);
 }
 
-void cluster_init(struct cluster *c)
+/* FERRO_TEST marks everything that a test starts: see proc_find(). */
+void folder_init(struct cluster *c)
 {
-    char keys[128], cache[128];
+    char cache[PATH_MAX + 32];
     *c = (struct cluster){ .dir = "/tmp/ferro-test-XXXXXX" };
     cr_assert(mkdtemp(c->dir));
-    snprintf(keys, sizeof keys, "keys init %s/keys", c->dir);
-    snprintf(cache, sizeof cache, "%s/cache", c->dir);
+    snprintf(cache, sizeof cache, "%s/../tests/cache", bin_dir());
     setenv("XDG_CACHE_HOME", cache, 1);
+    setenv("FERRO_TEST", c->dir, 1);
+    unsetenv("FERRO_MANAGER");
+    unsetenv("FERRO_KEY");
+}
+
+void cluster_init(struct cluster *c)
+{
+    char keys[128];
+    folder_init(c);
+    snprintf(keys, sizeof keys, "keys init %s/keys", c->dir);
     cr_assert(ferro(c, keys, NULL, NULL) == 0, "ferro keys init failed");
     snprintf(keys, sizeof keys, "%s/keys/users/user.key", c->dir);
     setenv("FERRO_KEY", keys, 1);
@@ -320,7 +385,12 @@ void cluster_manager(struct cluster *c, const char *more)
     snprintf(keys, sizeof keys, "%s/keys", c->dir);
     snprintf(state, sizeof state, "%s/state", c->dir);
     mkdir(state, 0700);
-    char *own[] = { "ferro-manager", "--keys", keys, "--state", state, "--listen",
+    char *own[] = { "ferro-manager",
+                    "--keys",
+                    keys,
+                    "--state",
+                    state,
+                    "--listen",
                     c->manager_addr[0] ? c->manager_addr : "127.0.0.1:0" };
     memcpy(argv, own, sizeof own);
     args_split(argv, 7, more);
@@ -337,8 +407,9 @@ void cluster_executor(struct cluster *c, int i, const char *more)
     snprintf(key, sizeof key, "%s/keys/join.key", c->dir);
     snprintf(blocks, sizeof blocks, "%s/blocks", c->dir);
     snprintf(name, sizeof name, "executor-%d", i);
-    char *own[] = { "ferro-executor", "--manager", c->manager_addr, "--key", key, "--host", name, "--slots", "1",
-                    "--dir", blocks, "--disk", blocks, "--read", c->dir };
+    char *own[] = { "ferro-executor", "--manager", c->manager_addr, "--key",  key,
+                    "--host",         name,        "--slots",       "1",      "--dir",
+                    blocks,           "--disk",    blocks,          "--read", c->dir };
     memcpy(argv, own, sizeof own);
     args_split(argv, sizeof own / sizeof *own, more);
     proc_start(c, &c->executor[i], name, argv, 0);
@@ -349,7 +420,8 @@ void cluster_driver(struct cluster *c)
 {
     char key[128];
     snprintf(key, sizeof key, "%s/keys/service.key", c->dir);
-    char *argv[] = { "ferro-driver", "serve", "--manager", c->manager_addr, "--key", key, "--dir", c->dir, NULL };
+    char *argv[] = { "ferro-driver", "serve", "--manager", c->manager_addr, "--key", key,
+                     "--dir",        c->dir,  NULL };
     proc_start(c, &c->driver, "driver", argv, 1);
     json_decref(proc_await(&c->driver, "service.joined", NULL));
 }
@@ -378,6 +450,77 @@ static void proc_stop(struct proc *p)
     p->events = -1;
 }
 
+/* ---- what is left --------------------------------------------------------- */
+
+/* Is this process one that the test (or something it started) has started? */
+static bool is_ours(const struct cluster *c, pid_t pid)
+{
+    char mark[96];
+    char *text, path[64];
+    snprintf(mark, sizeof mark, "FERRO_TEST=%s", c->dir);
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    size_t n = 0;
+    bool ours = false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    text = calloc(1, 65537);
+    ssize_t got = fd >= 0 ? read(fd, text, 65536) : 0;
+    if (fd >= 0)
+        close(fd);
+    for (; !ours && got > 0 && n < (size_t)got; n += strlen(text + n) + 1)
+        ours = !strcmp(text + n, mark);
+    free(text);
+    return ours;
+}
+
+/* Its name and parent; false: it is gone, or a zombie. */
+static bool process_look(pid_t pid, char name[32], pid_t *parent)
+{
+    char *text = file_text("/proc/%d/stat", (int)pid), state = 0;
+    char *open = strchr(text, '('), *close = strrchr(text, ')');
+    int up = 0;
+    bool found = open && close && sscanf(close + 1, " %c %d", &state, &up) == 2 && state != 'Z';
+    if (found)
+        snprintf(name, 32, "%.*s", (int)(close - open - 1), open + 1);
+    *parent = up;
+    free(text);
+    return found;
+}
+
+static bool descends(pid_t pid, pid_t from)
+{
+    char name[32];
+    pid_t parent = pid;
+    while (parent > 1 && parent != from)
+        if (!process_look(parent, name, &parent))
+            return false;
+    return parent == from;
+}
+
+pid_t proc_find(const struct cluster *c, pid_t parent, const char *name)
+{
+    glob_t g;
+    pid_t found = 0;
+    glob("/proc/[0-9]*", GLOB_NOSORT, NULL, &g);
+    for (size_t i = 0; i < g.gl_pathc && !found; i++) {
+        char own[32];
+        pid_t up, pid = atoi(g.gl_pathv[i] + 6);
+        if (process_look(pid, own, &up) && !strncmp(own, name, strlen(name)) && pid != getpid() &&
+            (parent ? descends(pid, parent) : is_ours(c, pid)))
+            found = pid;
+    }
+    globfree(&g);
+    return found;
+}
+
+static void expect_nothing_left(const struct cluster *c)
+{
+    pid_t left;
+    int64_t end = now_ms() + LEFT_MS;
+    while ((left = proc_find(c, 0, "ferro")) != 0 && now_ms() < end)
+        gone_within(left, LEFT_MS);
+    cr_expect(left == 0, "process %d of ferro's is left", (int)left);
+}
+
 void cluster_fini(struct cluster *c)
 {
     char command[128];
@@ -385,6 +528,7 @@ void cluster_fini(struct cluster *c)
         proc_stop(&c->executor[i]);
     proc_stop(&c->driver);
     proc_stop(&c->manager);
+    expect_nothing_left(c);
     snprintf(command, sizeof command, "rm -rf %s", c->dir);
     cr_assert(system(command) == 0);
 }
