@@ -1,0 +1,191 @@
+/* runner.c - ferro-driver run: its options, and the order in which one application is set up.
+ *
+ * Keys are read before the job's code is loaded, and given to the sockets before its main runs.
+ */
+#include "driver/loop.h"
+#include "driver/verbs.h"
+
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct run {
+    const char *manager;
+    uint64_t app, keys_fd, slots, mem, task_ms, attempts, events;
+    uint64_t idle_ms, copy_ms, executor_lost_ms, beat_ms, reduce_bytes, split_bytes, results_max, parallelism;
+    bool overwrite, quiet, verbose;
+};
+
+#define ROW(option, value_name, kind, field, ...) \
+    { \
+        .name = option, .value = value_name, .type = kind, .offset = offsetof(struct run, field), \
+        __VA_ARGS__ \
+    }
+
+static const struct option_row rows[] = {
+    ROW("manager", "HOST:PORT", OPT_HOSTPORT, manager, .letter = 'm', .env = "FERRO_MANAGER",
+        .help = "where the manager listens"),
+    ROW("app", "N", OPT_U64, app, .min = 1, .help = "the application's number, as the manager gave it"),
+    ROW("keys-fd", "FD", OPT_U64, keys_fd, .max = 65535,
+        .help = "descriptor of a pipe with the application's keys"),
+    ROW("slots", "N", OPT_U64, slots, .letter = 's', .min = 1, .max = 1048576, .fallback = "1048576",
+        .help = "at most so many tasks at once"),
+    ROW("mem", "SIZE", OPT_BYTES, mem, .min = 1 << 20, .fallback = "512M", .help = "memory of a slot"),
+    ROW("task-time", "TIME", OPT_DURATION, task_ms, .max = UINT32_MAX, .fallback = "0",
+        .help = "an attempt that takes longer fails (0: no limit)"),
+    ROW("attempts", "N", OPT_U64, attempts, .min = 1, .max = 200, .fallback = "4",
+        .help = "failures of one task that fail the job"),
+    ROW("overwrite", NULL, OPT_FLAG, overwrite, .help = "replace an output folder that exists"),
+    ROW("quiet", NULL, OPT_FLAG, quiet, .letter = 'q', .help = "no progress; errors only"),
+    ROW("verbose", NULL, OPT_FLAG, verbose, .letter = 'v', .help = "say more: every stage, every executor"),
+    ROW("events", "FD", OPT_U64, events, .max = 65535,
+        .help = "write events as JSON lines to this descriptor"),
+    ROW("idle", "TIME", OPT_DURATION, idle_ms, .fallback = "1s",
+        .help = "a lease without work is returned after this"),
+    ROW("copy", "TIME", OPT_DURATION, copy_ms, .fallback = "300ms",
+        .help = "tasks behind a closed connection run again elsewhere after this"),
+    ROW("executor-lost", "TIME", OPT_DURATION, executor_lost_ms, .min = 50, .fallback = "20s",
+        .help = "a silent executor is lost after this"),
+    ROW("beat", "TIME", OPT_DURATION, beat_ms, .min = 10, .max = 60000, .fallback = "1s",
+        .help = "time between two beats, until the manager says another"),
+    ROW("reduce-size", "SIZE", OPT_BYTES, reduce_bytes, .min = 1, .fallback = "16M",
+        .help = "bytes aimed at per reduce task"),
+    ROW("split-size", "SIZE", OPT_BYTES, split_bytes, .min = 4096, .fallback = "32M",
+        .help = "bytes of a file per task"),
+    ROW("results-max", "SIZE", OPT_BYTES, results_max, .min = 4096, .max = 1ull << 40, .fallback = "1G",
+        .help = "memory for the results of one action"),
+    ROW("parallelism", "N", OPT_U64, parallelism, .max = 65536, .fallback = "0",
+        .help = "parts of a dataset that names none (0: by --slots, else two a core here)"),
+    { .name = NULL },
+};
+static const struct options_program program = {
+    .name = "ferro-driver run",
+    .usage = "[OPTION]... LIBRARY [ARGUMENT]...",
+    .about = "Runs one application that was opened at the manager: its job's main, and the scheduling of its "
+             "tasks. "
+             "`ferro run` and `ferro submit` start it; it gets the application's keys by a pipe. SIGINT and "
+             "SIGTERM end "
+             "the application; a second one ends this process at once.",
+    .rows = rows,
+    .job_args = true,
+};
+
+static uint32_t parallelism(const struct run *o)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (o->parallelism)
+        return (uint32_t)o->parallelism;
+    return o->slots < 1048576 ? (uint32_t)o->slots : 2u * (uint32_t)(cores < 1 ? 1 : cores);
+}
+
+static void configure(struct loop_config *c, const struct run *o, const struct app_keys *keys,
+                      struct joblib *lib)
+{
+    const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
+    const struct passwd *pw = getpwuid(getuid());
+    bool terminal = isatty(STDERR_FILENO) && (!term || strcmp(term, "dumb"));
+    c->lib = lib;
+    c->results_max = o->results_max;
+    c->sched = (struct sched_config){
+        .manager = o->manager,
+        .app = o->app,
+        .slots_max = (uint32_t)o->slots,
+        .memory = o->mem,
+        .attempts_max = (uint32_t)o->attempts,
+        .time_ms_max = (uint32_t)o->task_ms,
+        .idle_ms = o->idle_ms,
+        .copy_ms = o->copy_ms,
+        .executor_lost_ms = o->executor_lost_ms,
+        .reduce_bytes = o->reduce_bytes,
+        .beat_ms = o->beat_ms,
+        .libs = lib->libs,
+        .nlibs = lib->nlibs,
+        .name = lib->job->name,
+        .user = pw ? pw->pw_name : "",
+    };
+    memcpy(c->sched.manager_key, keys->manager, KEY_BYTES);
+    c->main = (struct jobmain_config){
+        .job = lib->job,
+        .app = o->app,
+        .overwrite = o->overwrite,
+        .parallelism = parallelism(o),
+        .split_bytes = o->split_bytes,
+        .library_fd = lib->fd,
+    };
+    c->progress = (struct progress_config){
+        .fd = STDERR_FILENO,
+        .terminal = terminal,
+        .colour = terminal && (!no_colour || !*no_colour),
+        .quiet = o->quiet,
+        .verbose = o->verbose,
+        .app = o->app,
+        .name = lib->job->name,
+    };
+}
+
+/* Leaves the process itself when the job's main doesn't end. */
+static int run_loop(const struct loop_config *config, struct app_keys *keys)
+{
+    struct error e;
+    struct loop *l = loop_new(config, keys, &e);
+    if (!l) {
+        fprintf(stderr, "ferro: %s\n", e.words);
+        return DRIVER_WRONG;
+    }
+    int code = loop_run(l);
+    if (!loop_free(&l))
+        _exit(code);
+    return code;
+}
+
+static int run(struct arena *a, const struct run *o, const struct option_list *rest)
+{
+    struct error e;
+    struct app_keys keys;
+    struct joblib lib;
+    struct loop_config config = { 0 };
+    if (keypipe_read((int)o->keys_fd, &keys, &e) || joblib_open(&lib, rest->v[0], &e)) {
+        key_wipe(&keys, sizeof keys);
+        fprintf(stderr, "ferro: %s\n", e.words);
+        return DRIVER_WRONG;
+    }
+    configure(&config, o, &keys, &lib);
+    config.main.argc = (int)rest->n;
+    config.main.argv = arena_copy(a, rest->v, (rest->n + 1) * sizeof *rest->v);
+    config.main.argv[0] = arena_strdup(a, lib.job->name);
+    int code = run_loop(&config, &keys);
+    joblib_close(&lib);
+    return code;
+}
+
+static bool is_complete(const struct run *o, const struct option_list *rest)
+{
+    const char *missing = !o->manager                ? "--manager"
+                          : !o->app                  ? "--app"
+                          : o->keys_fd == UINT64_MAX ? "--keys-fd"
+                                                     : NULL;
+    if (missing)
+        fprintf(stderr, "ferro-driver run: %s is missing; ferro run and ferro submit start it rightly\n",
+                missing);
+    else if (rest->n < 1)
+        fprintf(stderr, "ferro-driver run: which library?\n");
+    return !missing && rest->n >= 1;
+}
+
+int driver_run(int argc, char **argv)
+{
+    struct arena a = { 0 };
+    struct run o = { .keys_fd = UINT64_MAX, .events = UINT64_MAX };
+    struct option_list rest;
+    process_harden();
+    int code = driver_options(&program, argc, argv, &o, &rest, &a);
+    if (code < 0 && !is_complete(&o, &rest))
+        code = DRIVER_USAGE;
+    if (code < 0) {
+        log_init("driver", o.verbose ? LOG_INFO : LOG_WARN, o.events == UINT64_MAX ? -1 : (int)o.events);
+        code = run(&a, &o, &rest);
+    }
+    arena_fini(&a);
+    return code;
+}
