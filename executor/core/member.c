@@ -50,7 +50,7 @@ static void say_join(struct executor *x)
     MAP_EACH(&x->leases, i) {
         const struct lease *l = map_at(&x->leases, i);
         if (l->state != LEASE_CLOSING)
-            holdings[nholdings++] = (struct rec_holding){ l->lease, l->app->app, l->slots };
+            holdings[nholdings++] = (struct rec_holding){ l->lease, l->app->app, l->slots, l->memory };
     }
     MAP_EACH(&x->apps, i)
         apps[napps++].id = map_key(&x->apps, i);

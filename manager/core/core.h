@@ -12,18 +12,22 @@
 #include "manager/core/manager.h"
 
 #define MS 1000000ull
-#define REFUSALS_MAX 1000            /* of one connection; then it is cut */
-#define LOST_KEPT 4096               /* lost incarnations that are remembered, to be told so */
-#define ENDED_KEPT 1000              /* ended applications that are listed */
-#define OUTPUT_BYTES_MAX (1u << 20)  /* kept of each stream of an application */
-#define OUTPUTS_KEPT 100             /* ended applications whose output is kept */
+#define REFUSALS_MAX 1000             /* of one connection; then it is cut */
+#define LOST_KEPT 4096                /* lost incarnations that are remembered, to be told so */
+#define ENDED_KEPT 1000               /* ended applications that are listed */
+#define OUTPUT_BYTES_MAX (1u << 20)   /* kept of each stream of an application */
+#define OUTPUTS_KEPT 100              /* ended applications whose output is kept */
 #define UPLOAD_BYTES_MAX (256u << 20) /* libraries of submitted applications that wait, in all */
-#define LISTENERS_MAX 64             /* connections that wait for, or follow, one application */
+#define CLAIMS_MAX (1u << 18)         /* of all applications, unconfirmed */
+#define NUMBER_EPOCH_SHIFT 40         /* leases and generations: (epoch, counter), never used twice */
+#define LISTENERS_MAX 64              /* connections that wait for, or follow, one application */
 #define MASS_LOSS_MIN 5
 #define MASS_LOSS_WITHIN_NS (10000 * MS)
 #define MASS_LOSS_PAUSE_NS (30000 * MS)
-#define ENDED_TOLD_NS (30000 * MS)   /* an ended application's driver may come back so long to hear it */
-#define REFUSED_CUT_NS (1000 * MS)   /* a connection refused as a whole has this long to read why */
+#define DRAIN_GRACE_MS 30000       /* running tasks of a draining executor have so long */
+#define REFUSED_BAR_NS (1000 * MS) /* an executor that refused a lease isn't offered another at once */
+#define ENDED_TOLD_NS (30000 * MS) /* an ended application's driver may come back so long to hear it */
+#define REFUSED_CUT_NS (1000 * MS) /* a connection refused as a whole has this long to read why */
 
 /* Somebody's key: why it may connect. */
 struct known {
@@ -40,11 +44,12 @@ struct peer {
     conn_id conn;
     enum role role;
     uint8_t key[KEY_BYTES];
-    char name[65];           /* its key's */
+    char name[65]; /* its key's */
     uint64_t generation;
-    bool hello, logged;      /* said HELLO; one of its refusals was logged */
+    bool hello, logged; /* said HELLO; one of its refusals was logged */
+    bool listens;       /* waits for, or follows, an application; or sends a library */
     uint32_t refusals;
-    uint64_t cut_ns;         /* refused as a whole: cut then; 0: no */
+    uint64_t cut_ns; /* refused as a whole: cut then; 0: no */
     struct beat beat;
     struct executor *x;      /* EXECUTOR: borrowed; taken apart by roster.c */
     uint64_t app;            /* DRIVER: its application */
@@ -64,13 +69,14 @@ struct executor {
     char host[257], host_id[65], control[257], data[257], root[513], labels[513];
     uint32_t slots, slots_used;
     uint64_t memory, memory_used;
-    conn_id conn;            /* 0: none now */
+    conn_id conn; /* 0: none now */
     struct beat beat;
-    uint64_t since_ns;       /* enrolled, or its connection closed */
-    uint32_t probes;         /* sent since then */
+    uint64_t since_ns; /* enrolled, or its connection closed */
+    uint32_t probes;   /* sent since then */
     bool draining;
-    struct map leases;       /* id -> struct lease, borrowed */
-    struct map apps;         /* applications that had a lease here: they may have blocks here */
+    uint32_t here;     /* share.c: slots of the application that it places */
+    struct map leases; /* id -> struct lease, borrowed */
+    struct map apps;   /* numbers of applications that had a lease here: they may have blocks here */
 };
 
 enum lease_state {
@@ -83,18 +89,19 @@ enum lease_state {
 struct lease {
     uint64_t lease;
     enum lease_state state;
-    struct executor *x;  /* borrowed; taken apart by lease_drop() */
-    struct app *app;     /* borrowed, NULL: not one of ours */
+    struct executor *x; /* borrowed; taken apart by lease_drop() */
+    struct app *app;    /* borrowed, NULL: not one of ours */
     uint32_t slots;
-    uint64_t memory;     /* per slot */
-    uint64_t since_ns;   /* HELD since */
-    bool told;           /* GRANTED: the driver was sent it */
-    bool seen;           /* by the JOIN or APP_OPEN being read */
+    uint64_t memory;   /* per slot */
+    uint64_t since_ns; /* HELD since */
+    bool told;         /* GRANTED: the driver was sent it */
+    bool seen;         /* by the JOIN or APP_OPEN being read */
 };
 
 /* A driver's word that it has a lease, which its executor has not confirmed since our start. */
 struct claim {
     uint64_t lease;
+    uint32_t slots;
     uint8_t incarnation[ID_BYTES];
     uint64_t since_ns;
 };
@@ -110,31 +117,35 @@ enum app_state { APP_WAITING, APP_OPENING, APP_RUNNING, APP_ENDING, APP_ENDED };
 struct app {
     struct store_app row; /* what is stored of it */
     enum app_state state;
-    uint64_t persisting;  /* id of the ACT_PERSIST under way, 0: none */
-    conn_id opener;       /* waits for APP_OK or SUBMITTED; of a submitted one: sends the library */
+    uint64_t persisting; /* id of the ACT_PERSIST under way, 0: none */
+    conn_id opener;      /* waits for APP_OK, or for SUBMITTED and then sends the library; 0: nobody */
     /* its driver */
-    conn_id driver;       /* 0: away */
+    conn_id driver; /* 0: away */
     uint64_t generation;
-    uint64_t away_ns;     /* since when it is */
-    bool settled;         /* it has told its claims, or was opened in this epoch */
-    struct map claims;    /* lease -> struct claim, owned */
-    uint64_t revoke_ns;   /* ended: its driver may hear so until then; 0: key revoked */
+    uint64_t away_ns;   /* since when it is */
+    bool settled;       /* it has told its claims, or was opened in this epoch */
+    struct map leases;  /* id -> struct lease, borrowed */
+    struct map claims;  /* lease -> struct claim, owned */
+    uint32_t claimed;   /* their slots */
+    uint64_t revoke_ns; /* ended: its driver may hear so until then; 0: key revoked */
     /* what it asked for */
     bool asked;
     uint64_t revision;
     uint32_t want;
     uint64_t want_memory;
     char want_labels[513];
-    struct map excluded;  /* generations of executors */
-    struct map barred;    /* generation -> until when */
-    uint32_t slots, granted; /* opening and granted; granted alone */
+    struct map excluded;     /* generations of executors */
+    struct map barred;       /* generation -> until when */
+    uint64_t turn;           /* of sharing, in which it was last served */
+    uint32_t slots, granted; /* of leases that open, are held or granted; granted alone */
     char said[513];
     uint32_t said_granted;
-    bool say;             /* an answer is due even if nothing changed */
+    bool say, look; /* an answer is due even if nothing changed; or if anything did */
     /* cluster mode */
-    conn_id service;      /* runs it, 0: none */
+    conn_id service; /* runs it, 0: none */
     uint64_t service_away_ns;
-    bool exited;          /* its process ended: no more output */
+    bool launched; /* its process runs, or ran */
+    bool exited;   /* its process ended: no more output */
     struct buf library;
     uint64_t library_bytes;
     struct arena submission; /* holds args and options */
@@ -148,38 +159,44 @@ struct manager {
     struct manager_config config;
     uint64_t epoch, next_app, next_lease, next_generation, next_persist;
     uint64_t begun_ns, unix_ms;
-    uint64_t now;          /* of this step */
-    struct actions *out;   /* of this step */
-    struct arena in;       /* the frame being handled */
+    uint64_t now;        /* of this step */
+    struct actions *out; /* of this step */
+    struct arena in;     /* the frame being handled */
     struct stall stall;
     uint64_t tick_ns;
-    bool dirty;            /* something changed that may let a want be met */
+    bool dirty;    /* something changed that may let a want be met */
+    bool sharing;  /* a turn of sharing has not yet come to everyone */
+    uint64_t turn; /* its number */
     bool stopping;
-    struct map peers;      /* conn -> struct peer, owned */
-    struct map known;      /* hash of key -> struct known, owned */
-    struct map executors;  /* generation -> struct executor, owned: all but the lost */
-    struct map lost;       /* generation -> struct executor, owned */
-    struct map leases;     /* id -> struct lease, owned */
-    struct map apps;       /* number -> struct app, owned; by ascending number */
-    struct map ended;      /* number -> struct app, borrowed; in the order in which they ended */
-    struct map outputs;    /* number -> struct app, borrowed; ended ones with output */
-    struct map persists;   /* id -> struct app, borrowed */
-    struct map uploads;    /* number -> struct app, borrowed; submitted and not launched, oldest first */
-    struct map probing;    /* generation -> struct executor, borrowed */
+    struct map peers;     /* conn -> struct peer, owned */
+    struct map known;     /* hash of key -> struct known, owned */
+    struct map executors; /* generation -> struct executor, owned: all but the lost */
+    struct map lost;      /* generation -> struct executor, owned */
+    struct map joined;    /* hash of incarnation -> struct executor, borrowed; those that said JOIN */
+    struct map leases;    /* id -> struct lease, owned */
+    struct map apps;      /* number -> struct app, owned; by ascending number */
+    struct map ended;     /* number -> struct app, borrowed; in the order in which they ended */
+    struct map outputs;   /* number -> struct app, borrowed; ended ones with output */
+    struct map persists;  /* id -> struct app, borrowed */
+    struct map uploads;   /* number -> struct app, borrowed; those whose library is held here, oldest first */
+    struct map probing;   /* generation -> struct executor, borrowed */
     uint64_t upload_bytes;
-    uint32_t claims;       /* of all applications */
-    uint64_t losses_ns[MASS_LOSS_MIN * 1024]; /* times of the newest losses: ring */
-    uint32_t nlosses;
-    uint64_t paused_ns;    /* mass loss: nothing is granted, nobody given up, until then */
+    uint32_t claims;            /* of all applications */
+    uint32_t held;              /* leases in that state */
+    uint64_t losses_ns;         /* executors lost by silence are counted from here on ... */
+    uint32_t losses, losses_of; /* ... so many, of so many */
+    uint64_t paused_ns;         /* mass loss: nothing is granted, nobody given up, until then */
+    struct buf places;          /* of share.c */
     uint64_t frames, refused;
 };
 
 /* manager.c */
 void manager_send(struct manager *m, conn_id conn, uint8_t tag, const void *msg); /* conn 0: nothing */
-void manager_refuse(struct manager *m, struct peer *p, enum refusal code, uint64_t about, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
-struct manager_event *manager_event(struct manager *m, const char *name); /* fill it with strings of manager_copy() */
-const char *manager_copy(struct manager *m, const char *text);            /* lives as long as this step's actions */
+void manager_refuse(struct manager *m, struct peer *p, enum refusal code, uint64_t about, const char *fmt,
+                    ...) __attribute__((format(printf, 5, 6)));
+struct manager_event *manager_event(struct manager *m,
+                                    const char *name);         /* fill it with strings of manager_copy() */
+const char *manager_copy(struct manager *m, const char *text); /* lives as long as this step's actions */
 uint64_t manager_unix_ms(const struct manager *m);
 
 /* keyring.c: whose keys there are */
@@ -201,9 +218,14 @@ void peers_on_beat(struct manager *m, struct peer *p, const void *msg);
 void peers_on_beat_ack(struct manager *m, struct peer *p, const void *msg);
 void peers_on_bye(struct manager *m, struct peer *p, const void *msg);
 
-/* roster.c: executors come */
-struct executor *roster_find(const struct manager *m, const uint8_t incarnation[ID_BYTES]); /* joined, not lost */
-void roster_tell(struct manager *m, struct executor *x, enum exec_state state, const char *words); /* drivers that had leases there */
+/* roster.c: executors come, and drain */
+struct executor *roster_member(struct manager *m, struct peer *p,
+                               uint8_t tag); /* who joined on it; NULL: refused */
+void roster_event(struct manager *m, const char *name, const struct executor *x, const char *words);
+struct executor *roster_find(const struct manager *m,
+                             const uint8_t incarnation[ID_BYTES]); /* joined, not lost */
+void roster_tell(struct manager *m, struct executor *x, enum exec_state state,
+                 const char *words); /* drivers that had leases there */
 void roster_on_enrol(struct manager *m, struct peer *p, const void *msg);
 void roster_on_join(struct manager *m, struct peer *p, const void *msg);
 void roster_on_drain(struct manager *m, struct peer *p, const void *msg);
@@ -220,35 +242,42 @@ void watch_time(struct manager *m);
 uint64_t watch_deadline(const struct manager *m);
 
 /* leases.c */
-struct lease *leases_new(struct manager *m, uint64_t id, struct executor *x, struct app *app, uint32_t slots, uint64_t memory);
+struct lease *leases_new(struct manager *m, const struct rec_holding *what, enum lease_state state,
+                         struct executor *x, struct app *a);
 void leases_open(struct manager *m, struct executor *x, struct app *app, uint32_t slots);
-void leases_opened(struct manager *m, struct lease *l);                   /* the executor has it: the driver gets it */
-void leases_grant(struct manager *m, struct lease *l);                    /* (again) to the driver */
-void leases_close(struct manager *m, struct lease *l, const char *words); /* and tell the executor */
-void leases_closing(struct manager *m, struct lease *l);                  /* the executor knows already */
-void leases_tell_driver(struct manager *m, const struct app *app, uint64_t lease, const char *words);
-void leases_drop(struct manager *m, struct lease *l);                     /* closed, or lost with its executor */
+void leases_opened(struct manager *m, struct lease *l); /* the executor has it: the driver gets it */
+void leases_grant(struct manager *m, struct lease *l);  /* (again) to the driver */
+void leases_move(struct manager *m, struct lease *l, enum lease_state state);
+void leases_close(struct manager *m, struct lease *l, uint32_t grace_ms,
+                  const char *words); /* and tell both sides; l may be gone */
+void leases_tell_driver(struct manager *m, const struct app *a, uint64_t lease, uint32_t grace_ms,
+                        const char *words);
+void leases_drop(struct manager *m, struct lease *l); /* closed, or lost with its executor */
 void leases_on_opened(struct manager *m, struct peer *p, const void *msg);
 void leases_on_closed(struct manager *m, struct peer *p, const void *msg);
 void leases_on_return(struct manager *m, struct peer *p, const void *msg);
 void leases_on_bad(struct manager *m, struct peer *p, const void *msg);
 
 /* claims.c: what executors and drivers say they have */
-void claims_on_join(struct manager *m, struct executor *x, const struct msg_join *join);
+void claims_on_join(struct manager *m, struct executor *x, const struct msg_join *join,
+                    bool again); /* again: on the same connection */
 void claims_on_open(struct manager *m, struct app *a, const struct msg_app_open *open);
 void claims_time(struct manager *m);
 void claims_clear(struct manager *m, struct app *a);
+void claims_forget(struct manager *m, struct app *a, uint64_t lease); /* a may be NULL */
 
 /* share.c: free slots to applications with unmet wants */
 void share_slots(struct manager *m);
 bool share_wants(const struct app *a); /* more slots, and may get some */
 
 /* waits.c: what can be used, and words for what can't */
-bool waits_usable(const struct executor *x);                        /* may get leases at all */
-bool waits_labels(const char *has, const char *wants);              /* each of the comma-separated wants is among has */
-uint32_t waits_room(const struct manager *m, const struct executor *x, const struct app *a); /* slots of x that it could get now */
-void waits_answer(struct manager *m, struct app *a);                /* ASK_STATE, when it changed */
-void waits_submitted(const struct manager *m, char *words, size_t size);
+bool waits_usable(const struct executor *x);           /* may get leases at all */
+uint32_t waits_free(const struct executor *x);         /* its slots that nobody has */
+bool waits_labels(const char *has, const char *wants); /* each of the comma-separated wants is among has */
+uint32_t waits_room(const struct manager *m, const struct executor *x,
+                    const struct app *a);            /* slots of x that it could get now */
+void waits_answer(struct manager *m, struct app *a); /* ASK_STATE, when it changed */
+void waits_submitted(const struct manager *m, const struct app *a, char *words, size_t size);
 
 /* apps.c */
 void apps_load(struct manager *m, const struct store_app *row);
@@ -262,7 +291,8 @@ void apps_driver_away(struct manager *m, struct peer *p);
 void apps_time(struct manager *m);
 bool apps_live(const struct app *a); /* not ended, nor about to */
 uint32_t apps_live_count(const struct manager *m);
-void apps_row(const struct manager *m, const struct app *a, struct rec_app_row *row, char words[513]); /* for people */
+void apps_row(const struct manager *m, const struct app *a, struct rec_app_row *row,
+              char words[513]); /* for people */
 
 /* open.c: an application's own messages */
 void open_on_app_open(struct manager *m, struct peer *p, const void *msg);
@@ -274,6 +304,7 @@ void open_on_app_ended(struct manager *m, struct peer *p, const void *msg);
 void submit_on_submit(struct manager *m, struct peer *p, const void *msg);
 void submit_on_chunk(struct manager *m, struct peer *p, const void *msg);
 void submit_drop(struct manager *m, struct app *a);       /* its library is not needed any more */
+void submit_again(struct manager *m, struct app *a);      /* launched and nothing came of it */
 void submit_launch(struct manager *m);                    /* what waits, where there is capacity */
 void submit_forget(struct manager *m, conn_id submitter); /* it went: half a library is no library */
 
@@ -293,9 +324,10 @@ void output_keep(struct manager *m, struct app *a); /* it ended: is one of the l
 
 /* query.c */
 void query_tell_waiters(struct manager *m, struct app *a);
-bool query_listen(struct buf *list, conn_id conn); /* false: LISTENERS_MAX */
-void query_forget(struct manager *m, conn_id conn);
-struct app *query_app(struct manager *m, struct peer *p, uint64_t app); /* NULL: refused, as not there or not one's own */
+bool query_listen(struct manager *m, struct peer *p, struct buf *list); /* false: refused, LISTENERS_MAX */
+void query_forget(struct manager *m, const struct peer *p);
+struct app *query_app(struct manager *m, struct peer *p,
+                      uint64_t app); /* NULL: refused, as not there or not one's own */
 void query_on_status(struct manager *m, struct peer *p, const void *msg);
 void query_on_list_executors(struct manager *m, struct peer *p, const void *msg);
 void query_on_list_apps(struct manager *m, struct peer *p, const void *msg);

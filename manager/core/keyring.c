@@ -62,7 +62,8 @@ static bool authorized(const struct known *k)
 static void list(struct manager *m, const struct manager_key *key)
 {
     struct known *k = keyring_find(m, key->key);
-    if (k && authorized(k) && k->role != key->role) { /* the same key in a new role: its connections start afresh */
+    if (k && authorized(k) &&
+        k->role != key->role) { /* the same key in a new role: its connections start afresh */
         keyring_revoke(m, key->key);
         k = NULL;
     }
@@ -87,10 +88,11 @@ static void revoke_unlisted(struct manager *m, struct known *k)
 void keyring_set(struct manager *m, const struct manager_keys *keys)
 {
     MAP_EACH(&m->known, i)
-        ((struct known *)map_at(&m->known, i))->listed = false;
+    ((struct known *)map_at(&m->known, i))->listed = false;
     for (uint32_t i = 0; i < keys->n; i++)
         list(m, &keys->v[i]);
-    MAP_EACH(&m->known, i) {
+    MAP_EACH(&m->known, i)
+    {
         struct known *k = map_at(&m->known, i);
         if (authorized(k) && !k->listed)
             revoke_unlisted(m, k);

@@ -60,7 +60,7 @@ struct manager *manager_new(const struct manager_config *config)
     if (!m)
         abort();
     m->config = *config;
-    m->next_generation = m->next_persist = m->next_lease = 1;
+    m->next_persist = 1;
     return m;
 }
 
@@ -71,28 +71,30 @@ void manager_free(struct manager **mp)
     if (!m)
         return;
     MAP_EACH(&m->peers, i)
-        free(map_at(&m->peers, i));
+    free(map_at(&m->peers, i));
     MAP_EACH(&m->known, i)
-        free(map_at(&m->known, i));
+    free(map_at(&m->known, i));
     MAP_EACH(&m->executors, i)
-        roster_free(map_at(&m->executors, i));
+    roster_free(map_at(&m->executors, i));
     MAP_EACH(&m->lost, i)
-        roster_free(map_at(&m->lost, i));
+    roster_free(map_at(&m->lost, i));
     MAP_EACH(&m->leases, i)
-        free(map_at(&m->leases, i));
+    free(map_at(&m->leases, i));
     MAP_EACH(&m->apps, i)
-        apps_free(map_at(&m->apps, i));
-    struct map *maps[] = { &m->peers, &m->known,   &m->executors, &m->lost,    &m->leases, &m->apps,
-                           &m->ended, &m->outputs, &m->persists,  &m->uploads, &m->probing };
+    apps_free(map_at(&m->apps, i));
+    struct map *maps[] = { &m->peers, &m->known, &m->executors, &m->lost,     &m->joined,  &m->leases,
+                           &m->apps,  &m->ended, &m->outputs,   &m->persists, &m->uploads, &m->probing };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_fini(maps[i]);
     arena_fini(&m->in);
+    buf_fini(&m->places);
     free(m);
 }
 
 static void start(struct manager *m, const struct store_state *s)
 {
     m->epoch = s->epoch;
+    m->next_generation = m->next_lease = s->epoch << NUMBER_EPOCH_SHIFT | 1;
     m->next_app = s->next_app ? s->next_app : 1;
     m->unix_ms = s->unix_ms;
     m->begun_ns = m->now;
@@ -104,7 +106,7 @@ static void start(struct manager *m, const struct store_state *s)
 
 void manager_send(struct manager *m, conn_id conn, uint8_t tag, const void *msg)
 {
-    if (!conn)
+    if (!map_has(&m->peers, conn))
         return;
     struct buf *b = &m->out->scratch;
     buf_reset(b);
@@ -114,7 +116,8 @@ void manager_send(struct manager *m, conn_id conn, uint8_t tag, const void *msg)
     act->frame = (struct bytes){ arena_copy(&m->out->arena, b->p, b->n), (uint32_t)b->n };
 }
 
-void manager_refuse(struct manager *m, struct peer *p, enum refusal code, uint64_t about, const char *fmt, ...)
+void manager_refuse(struct manager *m, struct peer *p, enum refusal code, uint64_t about, const char *fmt,
+                    ...)
 {
     char words[513];
     va_list args;
@@ -126,11 +129,13 @@ void manager_refuse(struct manager *m, struct peer *p, enum refusal code, uint64
         p->cut_ns = m->now;
         return;
     }
-    manager_send(m, p->conn, MSG_REFUSE, &(struct msg_refuse){ .code = code, .about = about, .words = bytes_of(words) });
+    manager_send(m, p->conn, MSG_REFUSE,
+                 &(struct msg_refuse){ .code = code, .about = about, .words = bytes_of(words) });
     if (p->logged)
         return;
     p->logged = true;
-    actions_log(m->out, LOG_WARN, "refused: %s conn=%llu name=%s", words, (unsigned long long)p->conn, p->name);
+    actions_log(m->out, LOG_WARN, "refused: %s conn=%llu name=%s", words, (unsigned long long)p->conn,
+                p->name);
     struct manager_event *e = manager_event(m, "refused");
     e->code = code;
     e->words = manager_copy(m, words);
@@ -164,11 +169,12 @@ static bool fenced_off(struct manager *m, struct peer *p, uint8_t tag, const str
         manager_refuse(m, p, REFUSE_EPOCH, tag, "%s is of epoch %llu; this is epoch %llu", proto_name(tag),
                        (unsigned long long)h->epoch, (unsigned long long)m->epoch);
     else if (h->epoch > m->epoch)
-        manager_refuse(m, p, REFUSE_EPOCH, tag, "%s is of epoch %llu; this manager is at %llu: its state is an old copy",
+        manager_refuse(m, p, REFUSE_EPOCH, tag,
+                       "%s is of epoch %llu; this manager is at %llu: its state is an old copy",
                        proto_name(tag), (unsigned long long)h->epoch, (unsigned long long)m->epoch);
     else if (h->generation != p->generation && !FERRO_PLANT(manager_generation_unchecked))
-        manager_refuse(m, p, REFUSE_GENERATION, tag, "%s is of generation %llu; this connection has %llu", proto_name(tag),
-                       (unsigned long long)h->generation, (unsigned long long)p->generation);
+        manager_refuse(m, p, REFUSE_GENERATION, tag, "%s is of generation %llu; this connection has %llu",
+                       proto_name(tag), (unsigned long long)h->generation, (unsigned long long)p->generation);
     else
         return false;
     return true;
@@ -181,7 +187,8 @@ static const struct row *admit(struct manager *m, struct peer *p, struct bytes f
     uint8_t tag = proto_admit(frame, p->role, &e);
     const struct row *row = tag ? row_of(tag) : NULL;
     if (!tag)
-        manager_refuse(m, p, e.code == EPERM ? REFUSE_ROLE : REFUSE_MALFORMED, frame.n > 1 ? frame.p[1] : 0, "%s", e.words);
+        manager_refuse(m, p, e.code == EPERM ? REFUSE_ROLE : REFUSE_MALFORMED, frame.n > 1 ? frame.p[1] : 0,
+                       "%s", e.words);
     else if (!row)
         manager_refuse(m, p, REFUSE_ROLE, tag, "%s is not for a manager", proto_name(tag));
     return row;
@@ -255,8 +262,7 @@ void manager_step(struct manager *m, const struct event *ev, uint64_t now_ns, st
     watch_probes(m);
     if (m->now >= m->tick_ns)
         tick(m);
-    if (m->dirty && !m->stopping) {
-        m->dirty = false;
+    if ((m->dirty || m->sharing) && !m->stopping) {
         submit_launch(m);
         share_slots(m);
     }
@@ -267,19 +273,26 @@ void manager_step(struct manager *m, const struct event *ev, uint64_t now_ns, st
 uint64_t manager_deadline(const struct manager *m)
 {
     uint64_t probe = watch_deadline(m);
+    if (m->sharing)
+        return m->now;
     return probe < m->tick_ns ? probe : m->tick_ns;
 }
 
 void manager_counters(const struct manager *m, struct manager_counters *out)
 {
-    *out = (struct manager_counters){ .epoch = m->epoch, .frames = m->frames, .refused = m->refused, .peers = m->peers.n,
-                                      .leases = m->leases.n, .apps = apps_live_count(m) };
-    MAP_EACH(&m->executors, i) {
+    *out = (struct manager_counters){ .epoch = m->epoch,
+                                      .frames = m->frames,
+                                      .refused = m->refused,
+                                      .peers = m->peers.n,
+                                      .leases = m->leases.n,
+                                      .apps = apps_live_count(m) };
+    MAP_EACH(&m->executors, i)
+    {
         const struct executor *x = map_at(&m->executors, i);
         out->executors += x->state != MEMBER_ENROLLED;
         out->slots += x->slots;
         out->slots_used += x->slots_used;
     }
     MAP_EACH(&m->peers, i)
-        out->services += ((const struct peer *)map_at(&m->peers, i))->serving;
+    out->services += ((const struct peer *)map_at(&m->peers, i))->serving;
 }

@@ -39,15 +39,15 @@ struct manager_event {
 
 /* All are options of ferro-manager; defaults in brackets. */
 struct manager_config {
-    uint32_t beat_ms;            /* [1000] */
-    uint32_t suspect_ms;         /* [5000] no new work */
-    uint32_t lost_ms;            /* [20000] */
-    uint32_t driver_lost_ms;     /* [30000] also of a driver service */
-    uint32_t claim_ms;           /* [20000] a driver's claim that no executor confirms */
-    uint32_t holding_ms;         /* [30000] a holding whose application's driver stays away */
-    uint32_t bar_ms;             /* [30000] after LEASE_BAD */
-    uint32_t executors_max;      /* [4096] */
-    uint32_t apps_max;           /* [10000] running or waiting at once */
+    uint32_t beat_ms;        /* [1000] */
+    uint32_t suspect_ms;     /* [5000] no new work */
+    uint32_t lost_ms;        /* [20000] */
+    uint32_t driver_lost_ms; /* [30000] also of a driver service */
+    uint32_t claim_ms;       /* [20000] a driver's claim that no executor confirms */
+    uint32_t holding_ms;     /* [30000] a holding whose application's driver stays away */
+    uint32_t bar_ms;         /* [30000] after LEASE_BAD */
+    uint32_t executors_max;  /* [4096] */
+    uint32_t apps_max;       /* [10000] running or waiting at once */
 };
 
 /* What the manager must not forget: rows of the store. */
@@ -59,9 +59,9 @@ struct store_app {
     uint32_t exit_code;
 };
 struct store_state {
-    uint64_t epoch;    /* already raised and on stable storage for this start */
+    uint64_t epoch; /* already raised and on stable storage for this start */
     uint64_t next_app;
-    uint64_t unix_ms;  /* what time it is, for people: the core counts on from here */
+    uint64_t unix_ms;             /* what time it is, for people: the core counts on from here */
     const struct store_app *apps; /* those that had not ended and the newest that had, by ascending number */
     uint32_t napps;
 };

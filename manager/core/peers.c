@@ -25,7 +25,8 @@ struct peer *peers_get(struct manager *m, const struct event *ev)
 /* More executors, fewer beats of each; always several before one is suspect. */
 uint32_t peers_beat_ms(const struct manager *m)
 {
-    uint64_t ms = m->config.beat_ms * (1ull + m->executors.n / BEAT_EXECUTORS), most = m->config.suspect_ms / 3;
+    uint64_t ms = m->config.beat_ms * (1ull + m->executors.n / BEAT_EXECUTORS),
+             most = m->config.suspect_ms / 3;
     if (ms > most)
         ms = most;
     return ms ? (uint32_t)ms : 1;
@@ -42,8 +43,10 @@ static void forget(struct manager *m, struct peer *p)
         apps_driver_away(m, p);
     if (p->role == ROLE_SERVICE)
         service_away(m, p);
-    if (p->role & (ROLE_USER | ROLE_ADMIN))
-        query_forget(m, p->conn);
+    if (p->listens) {
+        query_forget(m, p);
+        submit_forget(m, p->conn);
+    }
     free(p);
 }
 
@@ -119,8 +122,11 @@ void peers_on_hello(struct manager *m, struct peer *p, const void *msg)
     if (!*p->name)
         bytes_text(h->name, p->name, sizeof p->name);
     beat_init(&p->beat, m->now);
-    struct msg_welcome w = { .minor = PROTO_MINOR, .generation = p->generation, .beat_ms = peers_beat_ms(m),
-                             .suspect_ms = m->config.suspect_ms, .lost_ms = m->config.lost_ms };
+    struct msg_welcome w = { .minor = PROTO_MINOR,
+                             .generation = p->generation,
+                             .beat_ms = peers_beat_ms(m),
+                             .suspect_ms = m->config.suspect_ms,
+                             .lost_ms = m->config.lost_ms };
     manager_send(m, p->conn, MSG_WELCOME, &w);
 }
 
@@ -128,7 +134,8 @@ void peers_on_hello(struct manager *m, struct peer *p, const void *msg)
 
 void peers_on_beat(struct manager *m, struct peer *p, const void *msg)
 {
-    manager_send(m, p->conn, MSG_BEAT_ACK, &(struct msg_beat_ack){ .seq = ((const struct msg_beat *)msg)->seq });
+    manager_send(m, p->conn, MSG_BEAT_ACK,
+                 &(struct msg_beat_ack){ .seq = ((const struct msg_beat *)msg)->seq });
 }
 
 void peers_on_beat_ack(struct manager *m, struct peer *p, const void *msg)
@@ -147,11 +154,13 @@ static bool beats(const struct peer *p)
 
 void peers_time(struct manager *m)
 {
-    MAP_EACH(&m->peers, i) {
+    MAP_EACH(&m->peers, i)
+    {
         struct peer *p = map_at(&m->peers, i);
         if (p->cut_ns && m->now >= p->cut_ns)
             peers_cut(m, p->conn);
-        else if (beats(p) && p->role != ROLE_EXECUTOR && beat_silence_ns(&p->beat, m->now) > m->config.driver_lost_ms * MS)
+        else if (beats(p) && p->role != ROLE_EXECUTOR &&
+                 beat_silence_ns(&p->beat, m->now) > m->config.driver_lost_ms * MS)
             peers_cut(m, p->conn); /* half-open; judged from now on by its absence */
         else if (beats(p) && beat_due(&p->beat, m->now, peers_beat_ms(m) * MS))
             manager_send(m, p->conn, MSG_BEAT, &(struct msg_beat){ .seq = p->beat.seq });
@@ -162,20 +171,22 @@ void peers_time(struct manager *m)
 void peers_stalled(struct manager *m, uint64_t late_ns)
 {
     MAP_EACH(&m->peers, i)
-        beat_stalled(&((struct peer *)map_at(&m->peers, i))->beat, late_ns);
-    MAP_EACH(&m->executors, i) {
+    beat_stalled(&((struct peer *)map_at(&m->peers, i))->beat, late_ns);
+    MAP_EACH(&m->executors, i)
+    {
         struct executor *x = map_at(&m->executors, i);
         beat_stalled(&x->beat, late_ns);
         x->since_ns += late_ns;
     }
     MAP_EACH(&m->leases, i)
-        ((struct lease *)map_at(&m->leases, i))->since_ns += late_ns;
-    MAP_EACH(&m->apps, i) {
+    ((struct lease *)map_at(&m->leases, i))->since_ns += late_ns;
+    MAP_EACH(&m->apps, i)
+    {
         struct app *a = map_at(&m->apps, i);
         a->away_ns += late_ns;
         a->service_away_ns += late_ns;
         MAP_EACH(&a->claims, j)
-            ((struct claim *)map_at(&a->claims, j))->since_ns += late_ns;
+        ((struct claim *)map_at(&a->claims, j))->since_ns += late_ns;
     }
 }
 
