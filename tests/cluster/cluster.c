@@ -258,6 +258,18 @@ int events_count(const json_t *events, const char *event, ...)
     return count;
 }
 
+const char *words(const char *fmt, ...)
+{
+    static char text[16][1024];
+    static int at;
+    va_list ap;
+    va_start(ap, fmt);
+    at = (at + 1) % 16;
+    vsnprintf(text[at], sizeof text[at], fmt, ap);
+    va_end(ap);
+    return text[at];
+}
+
 /* ---- files -------------------------------------------------------------- */
 
 char *file_text(const char *fmt, ...)
@@ -345,6 +357,16 @@ int ferro(struct cluster *c, const char *args, char **out, char **err)
     if (err)
         *err = file_text("%s/%s.err", c->dir, name);
     return code;
+}
+
+char *ferro_expect(struct cluster *c, int code, const char *said, const char *args)
+{
+    char *out, *err;
+    int got = ferro(c, args, &out, &err);
+    cr_expect_eq(got, code, "ferro %s: exit code %d, not %d; it said: %s", args, got, code, err);
+    cr_expect(!said || strstr(err, said), "ferro %s: '%s' is not in what it said: %s", args, said, err);
+    free(err);
+    return out;
 }
 
 void ferro_start(struct cluster *c, struct proc *p, const char *args)
@@ -505,7 +527,7 @@ pid_t proc_find(const struct cluster *c, pid_t parent, const char *name)
         char own[32];
         pid_t up, pid = atoi(g.gl_pathv[i] + 6);
         if (process_look(pid, own, &up) && !strncmp(own, name, strlen(name)) && pid != getpid() &&
-            (parent ? descends(pid, parent) : is_ours(c, pid)))
+            pid != parent && (parent ? descends(pid, parent) : is_ours(c, pid)))
             found = pid;
     }
     globfree(&g);

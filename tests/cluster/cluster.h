@@ -67,9 +67,13 @@ pid_t proc_find(const struct cluster *c, pid_t parent, const char *name);
 
 /* Run ferro with these arguments (space separated; '\1' in one stands for a space) to its end: exit code; stdout and stderr as text (caller frees; NULL: dropped). */
 int ferro(struct cluster *c, const char *args, char **out, char **err);
+/* Run ferro; expect this exit code and these words on stderr (NULL: any): what it printed, caller frees. */
+char *ferro_expect(struct cluster *c, int code, const char *said, const char *args);
 /* Start `ferro ARGS` and go on; with an event stream when args name a run or submit. */
 void ferro_start(struct cluster *c, struct proc *p, const char *args);
 
+/* printf into one of 16 strings that take turns. */
+const char *words(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 char *file_text(const char *fmt, ...)
     __attribute__((format(printf, 1, 2))); /* whole file, "" when missing; caller frees */
 void file_write(const char *text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
