@@ -1,7 +1,8 @@
 /* frame.h - a batch at rest: in map outputs, spills, collections and results.
  *
- * A header (struct frame), then the columns' sections, each 8-aligned: of text the ends (u32 a row),
- * then the bytes; of fixed-size types the array.  Checked by who consumes it, with XXH3_64 over the stored bytes.
+ * A header (struct frame), then the columns' sections, each 8-aligned: with FRAME_HASHED the keys' hashes
+ * (u64 a row); then of key and of value, for text the ends (u32 a row) and the bytes, for fixed-size types the
+ * array.  Checked by who consumes it, with XXH3_64 over the stored bytes and the header.
  */
 #ifndef FERRO_ENGINE_FRAME_H
 #define FERRO_ENGINE_FRAME_H
@@ -11,6 +12,8 @@
 
 #define FRAME_MAGIC 0x4d465246u      /* "FRFM" */
 #define FRAME_BYTES_MAX (256u << 10) /* of rows, unless one row is larger */
+#define FRAME_ROWS_MAX 65535u
+#define FRAME_HASHED 1u /* flags: the batch's hashes are stored too */
 
 enum frame_codec { FRAME_PLAIN, FRAME_LZ4 };
 struct frame {
@@ -20,8 +23,12 @@ struct frame {
     uint64_t xxh3;
 };
 
-/* Append the batch's rows (those of `sel`) as one frame; a batch of any number of rows up to 65,535 and 1 GiB. */
+/* Append the batch's rows (those of `sel`) as one frame; a batch of any number of rows up to 65,535 and 1 GiB.
+ * `out` holds nothing but frames (its length stays a multiple of 8).  Hashes are stored when the batch has them. */
 void frame_put(struct buf *out, const struct batch *b, enum frame_codec codec);
+
+/* Size in all of the frame whose header is at `in.p` (at least sizeof(struct frame) bytes), -1 when it is no header. */
+int64_t frame_size(struct bytes in);
 
 /* Check the frame at the beginning of `in`: types are what the plan says.  Its size in all, or -1 and `e` (cut, corrupt, of other types).
  * The columns point into `in` (which must be 8-aligned), or into `scratch` when it was compressed. */
