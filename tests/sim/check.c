@@ -1,0 +1,305 @@
+/* check.c - what must hold, whatever strikes: seen on the wire, in what happens, and at the end. */
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK_INSIDE_EVERY 32 /* turns of a core */
+
+static unsigned long long llu(uint64_t v)
+{
+    return v;
+}
+
+/* ---- leases ---------------------------------------------------------------------------- */
+
+static const struct link *link_of(const struct proc *p, conn_id conn)
+{
+    return map_get(&p->conns, conn);
+}
+
+static void on_open(struct proc *m, const struct proc *x, const struct msg_lease_open *o)
+{
+    struct sim *s = m->sim;
+    uint32_t used = o->slots;
+    struct lease_seen *l = map_get(&s->leases, o->lease);
+    if (l)
+        return; /* said again */
+    MAP_EACH(&s->leases, i)
+    {
+        const struct lease_seen *other = map_at(&s->leases, i);
+        if (other->x == x && other->life == x->life && !other->closed)
+            used += other->slots;
+    }
+    if (used > x->x.slots)
+        sim_fail(s, "slot-leased-twice", "the manager leases %u of %s's %u slots: lease %llu", used, x->name,
+                 x->x.slots, llu(o->lease));
+    if (!(l = calloc(1, sizeof *l)))
+        abort();
+    *l = (struct lease_seen){ .lease = o->lease, .app = o->app, .slots = o->slots, .x = x, .life = x->life };
+    map_put(&s->leases, l->lease, l);
+}
+
+static void on_grant(struct proc *m, const struct link *to, const struct msg_lease_grant *g)
+{
+    struct sim *s = m->sim;
+    const struct lease_seen *l = map_get(&s->leases, g->lease);
+    if (!l || !l->opened)
+        sim_fail(s, "grant-after-opened", "lease %llu is granted before its executor opened it",
+                 llu(g->lease));
+    else if (to->end[0]->kind != PROC_DRIVER || to->end[0]->d.app != l->app)
+        sim_fail(s, "grant-to-owner", "lease %llu of app %llu is granted to %s", llu(g->lease), llu(l->app),
+                 to->end[0]->name);
+}
+
+static uint32_t slots_open(const struct proc *x, uint64_t app)
+{
+    uint32_t n = 0;
+    MAP_EACH(&x->x.leases, i)
+    {
+        const struct lease_seen *l = map_at(&x->x.leases, i);
+        n += app == 0 || l->app == app ? l->slots : 0;
+    }
+    return n;
+}
+
+static void on_opened(struct proc *x, uint64_t lease)
+{
+    struct lease_seen *l = map_get(&x->sim->leases, lease);
+    if (!l)
+        return;
+    map_put(&x->x.leases, lease, l);
+    if (slots_open(x, 0) > x->x.slots)
+        sim_fail(x->sim, "slot-leased-twice", "%s opened %u of its %u slots", x->name, slots_open(x, 0),
+                 x->x.slots);
+}
+
+static void on_closed(struct proc *x, uint64_t lease)
+{
+    const struct lease_seen *l = map_get(&x->x.leases, lease);
+    if (!l)
+        return;
+    map_del(&x->x.leases, lease);
+    if (thosts_of(x, l->app) > slots_open(x, l->app))
+        sim_fail(x->sim, "hosts-reaped", "%s closed lease %llu while %u hosts of app %llu live", x->name,
+                 llu(lease), thosts_of(x, l->app), llu(l->app));
+}
+
+/* ---- what is said, and when ---------------------------------------------------------------- */
+
+static bool has_keys(const struct proc *p, uint64_t app)
+{
+    const struct admitted_key *k = (const struct admitted_key *)p->keys.p;
+    for (size_t i = 0; i < p->keys.n / sizeof *k; i++)
+        if ((k[i].role == ROLE_DRIVER || k[i].role == ROLE_FETCH) && (app == 0 || k[i].app == app))
+            return true;
+    return false;
+}
+
+static void on_app_ended(struct proc *x, uint64_t app)
+{
+    if (has_keys(x, app))
+        sim_fail(x->sim, "app-end-left", "%s said APP_ENDED and still admits the application's keys",
+                 x->name);
+    else if (thosts_of(x, app) || slots_open(x, app))
+        sim_fail(x->sim, "app-end-left", "%s said APP_ENDED with hosts or leases of app %llu", x->name,
+                 llu(app));
+}
+
+static void manager_said(struct proc *m, const struct link *to, uint8_t tag, const void *msg)
+{
+    struct sim *s = m->sim;
+    uint64_t app, state = 0;
+    memcpy(&app, msg, sizeof app); /* the first field of APP_OK and APP_END */
+    if (tag == MSG_LEASE_OPEN)
+        on_open(m, to->end[0], msg);
+    else if (tag == MSG_LEASE_GRANT)
+        on_grant(m, to, msg);
+    else if (tag == MSG_APP_OK && !map_get_u64(&s->durable, app, &state))
+        sim_fail(s, "ok-after-persisted", "APP_OK for app %llu before it was on stable storage", llu(app));
+    else if (tag == MSG_APP_END && map_get_u64(&s->durable, app, &state) && state == 1)
+        sim_fail(s, "end-after-persisted", "APP_END for app %llu before its end was on stable storage",
+                 llu(app));
+}
+
+void check_send(struct proc *p, conn_id conn, struct bytes frame)
+{
+    static const uint8_t tags[] = { MSG_LEASE_OPEN,   MSG_LEASE_GRANT,  MSG_APP_OK,   MSG_APP_END,
+                                    MSG_LEASE_OPENED, MSG_LEASE_CLOSED, MSG_APP_ENDED };
+    const struct link *to = link_of(p, conn);
+    struct arena arena = { 0 };
+    struct head head;
+    struct error e;
+    if (frame.n > PROTO_FRAME_BYTES_MAX)
+        sim_fail(p->sim, "bounds", "%s sends a frame of %u bytes", p->name, frame.n);
+    if (!to || !memchr(tags, frame.p[1], sizeof tags))
+        return;
+    const void *m = proto_decode(&arena, frame, &head, &e);
+    if (!m)
+        sim_fail(p->sim, "codec", "%s sends what does not decode: %s", p->name, e.words);
+    else if (p->kind == PROC_MANAGER)
+        manager_said(p, to, head.tag, m);
+    else if (p->kind == PROC_EXECUTOR && head.tag == MSG_LEASE_OPENED)
+        on_opened(p, ((const struct msg_lease_opened *)m)->lease);
+    else if (p->kind == PROC_EXECUTOR && head.tag == MSG_LEASE_CLOSED)
+        on_closed(p, ((const struct msg_lease_closed *)m)->lease);
+    else if (p->kind == PROC_EXECUTOR && head.tag == MSG_APP_ENDED)
+        on_app_ended(p, ((const struct msg_app_ended *)m)->app);
+    arena_fini(&arena);
+}
+
+static void join_heard(struct sim *s, const struct msg_join *j)
+{
+    MAP_EACH(&s->leases, i)
+    {
+        struct lease_seen *l = map_at(&s->leases, i);
+        bool held = false;
+        if (l->life != l->x->life || memcmp(l->x->x.incarnation, j->incarnation, ID_BYTES))
+            continue;
+        for (uint32_t k = 0; k < j->holdings.n; k++)
+            held |= j->holdings.v[k].lease == l->lease;
+        l->opened |= held;
+        l->closed |= !held;
+    }
+}
+
+void check_received(struct proc *p, struct bytes frame)
+{
+    struct arena arena = { 0 };
+    struct head head;
+    struct error e;
+    uint8_t tag = frame.n > 1 ? frame.p[1] : 0;
+    if (p->kind != PROC_MANAGER || (tag != MSG_LEASE_OPENED && tag != MSG_LEASE_CLOSED && tag != MSG_JOIN))
+        return;
+    const void *m = proto_decode(&arena, frame, &head, &e);
+    struct lease_seen *l =
+        m && tag != MSG_JOIN ? map_get(&p->sim->leases, ((const struct msg_lease_opened *)m)->lease) : NULL;
+    if (l && tag == MSG_LEASE_OPENED)
+        l->opened = true;
+    else if (l)
+        l->closed = true;
+    else if (m && tag == MSG_JOIN)
+        join_heard(p->sim, m);
+    arena_fini(&arena);
+}
+
+void check_event(struct proc *p, const struct sched_event *e)
+{
+    sim_trace(p->sim, "%s: event %s %u.%u.%u count=%u %s %s", p->name, e->name, e->stage, e->part, e->attempt,
+              e->count, e->executor ? e->executor : "", e->words ? e->words : "");
+}
+
+/* ---- bounds ------------------------------------------------------------------------------------ */
+
+void check_step(struct proc *p)
+{
+    const char *over = NULL;
+    if (!p->core || p->sim->steps % LOOK_INSIDE_EVERY)
+        return;
+    if (p->kind == PROC_EXECUTOR)
+        over = inside_executor_bounds(p->core);
+    else if (p->kind == PROC_MANAGER)
+        over = inside_manager_bounds(p->core);
+    if (over)
+        sim_fail(p->sim, "bounds", "%s: %s", p->name, over);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------- */
+
+static const char *executor_left(const struct proc *p)
+{
+    if (!p->alive)
+        return p->x.draining ? NULL : "is down";
+    MAP_EACH(&p->x.hosts, i)
+    if (((const struct thost *)map_at(&p->x.hosts, i))->app)
+        return "still has task hosts of an application";
+    if (p->x.blobs.n)
+        return "still has blocks";
+    if (has_keys(p, 0))
+        return "still admits an application's keys";
+    return inside_executor_left(p->core);
+}
+
+static const char *manager_left(const struct proc *p)
+{
+    if (!p->alive)
+        return "is down";
+    if (has_keys(p, 0))
+        return "still admits an application's keys";
+    return inside_manager_left(p->core);
+}
+
+static const char *proc_left(const struct proc *p)
+{
+    if (p->paused)
+        return "is paused";
+    switch (p->kind) {
+    case PROC_MANAGER: return manager_left(p);
+    case PROC_EXECUTOR: return executor_left(p);
+    case PROC_DRIVER: return p->alive ? "still runs" : NULL;
+    case PROC_USER: break;
+    }
+    return NULL;
+}
+
+bool check_quiet(struct sim *s, char *why, size_t size)
+{
+    for (uint32_t i = 0; i < s->nprocs; i++) {
+        const char *left = proc_left(&s->procs[i]);
+        if (left) {
+            snprintf(why, size, "%s %s", s->procs[i].name, left);
+            return false;
+        }
+    }
+    for (size_t i = 0; i < s->rows.n / sizeof(struct store_app); i++) {
+        const struct store_app *r = (const struct store_app *)s->rows.p + i;
+        if (r->ended_ms == 0) {
+            snprintf(why, size, "app %llu is stored as %s", llu(r->app), r->state);
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < s->nusers; i++)
+        if (s->users[i].waiting) {
+            snprintf(why, size, "a user waits for an answer about %s", s->apps[s->users[i].app_index].name);
+            return false;
+        }
+    if (s->running || s->storing.n)
+        snprintf(why, size, "%u tasks run, %zu bytes are being stored", s->running, s->storing.n);
+    return !s->running && !s->storing.n;
+}
+
+static bool all_well(const struct app_sim *a)
+{
+    for (uint32_t i = 0; i < a->njobs; i++)
+        if (!a->jobs[i].ended || a->jobs[i].code)
+            return false;
+    return true;
+}
+
+static void check_row(struct sim *s, const struct store_app *r)
+{
+    const struct app_sim *a = work_app(s, r->app);
+    bool ok = !strcmp(r->state, "ok");
+    if (!ok && strcmp(r->state, "failed") && strcmp(r->state, "killed") && strcmp(r->state, "lost"))
+        sim_fail(s, "cause", "app %llu ended as '%s'", llu(r->app), r->state);
+    else if (!ok && !*r->words)
+        sim_fail(s, "cause", "app %llu ended as '%s' without a word", llu(r->app), r->state);
+    else if (a && all_well(a) && !ok && !a->killed && !a->excused)
+        sim_fail(s, "cause", "%s ended well and is stored as '%s': %s", a->name, r->state, r->words);
+    else if (a && !all_well(a) && ok)
+        sim_fail(s, "cause", "%s did not end well and is stored as ok", a->name);
+}
+
+void check_end(struct sim *s)
+{
+    for (size_t i = 0; i < s->rows.n / sizeof(struct store_app); i++)
+        check_row(s, (const struct store_app *)s->rows.p + i);
+    for (uint32_t i = 0; i < s->napps && !s->failed; i++)
+        for (uint32_t j = 0; j < s->apps[i].njobs; j++) {
+            const struct work *w = &s->apps[i].jobs[j];
+            if (w->out && w->out->success && !(w->ended && w->code == 0) && !s->apps[i].excused &&
+                !s->apps[i].killed)
+                sim_fail(s, "result", "%s: job %u failed and has its _SUCCESS", s->apps[i].name, j);
+        }
+}

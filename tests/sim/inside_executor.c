@@ -1,0 +1,52 @@
+/* inside_executor.c - what only a look inside an executor tells: bounds, and what is left. */
+#include "executor/core/core.h"
+#include "tests/sim/sim.h"
+
+#include <string.h>
+
+const char *inside_executor_left(const struct executor *x)
+{
+    if (x->apps.n)
+        return "still knows an application";
+    if (x->leases.n || x->slots_used)
+        return "still has leases";
+    if (x->blocks.n || x->block_bytes)
+        return "still counts blocks";
+    if (x->copies.n || x->sources.n)
+        return "still has copies, or connections to fetch them";
+    if (x->jobs.n)
+        return "still has file work under way";
+    MAP_EACH(&x->hosts, i)
+    if (((const struct host *)map_at(&x->hosts, i))->lease)
+        return "still has a host with a lease";
+    return x->member == MEMBER_JOINED ? NULL : "has not joined";
+}
+
+static uint32_t unacked(const struct app *a)
+{
+    uint32_t n = 0, size;
+    for (size_t at = 0; at < a->unacked.n; at += sizeof(uint64_t) + sizeof size + size, n++)
+        memcpy(&size, a->unacked.p + at + sizeof(uint64_t), sizeof size);
+    return n;
+}
+
+const char *inside_executor_bounds(const struct executor *x)
+{
+    if (x->slots_used > x->config.slots)
+        return "more slots are used than there are";
+    if (x->hosts.n > x->config.slots)
+        return "there are more hosts than slots";
+    if (x->apps.n > APPS_MAX || x->blocks.n > BLOCKS_MAX)
+        return "too many applications or blocks";
+    MAP_EACH(&x->apps, i)
+    {
+        const struct app *a = map_at(&x->apps, i);
+        if (a->queue.v.n / sizeof(struct run) > QUEUE_RUNS_MAX)
+            return "an application's queue is too long";
+        if (unacked(a) > UNACKED_MAX)
+            return "too many reports are unacknowledged";
+        if (a->stages.n > STAGES_MAX)
+            return "too many stages";
+    }
+    return NULL;
+}
