@@ -26,8 +26,7 @@ static void on_open(struct proc *m, const struct proc *x, const struct msg_lease
     struct lease_seen *l = map_get(&s->leases, o->lease);
     if (l)
         return; /* said again */
-    MAP_EACH(&s->leases, i)
-    {
+    MAP_EACH(&s->leases, i) {
         const struct lease_seen *other = map_at(&s->leases, i);
         if (other->x == x && other->life == x->life && !other->closed)
             used += other->slots;
@@ -56,8 +55,7 @@ static void on_grant(struct proc *m, const struct link *to, const struct msg_lea
 static uint32_t slots_open(const struct proc *x, uint64_t app)
 {
     uint32_t n = 0;
-    MAP_EACH(&x->x.leases, i)
-    {
+    MAP_EACH(&x->x.leases, i) {
         const struct lease_seen *l = map_at(&x->x.leases, i);
         n += app == 0 || l->app == app ? l->slots : 0;
     }
@@ -151,8 +149,7 @@ void check_send(struct proc *p, conn_id conn, struct bytes frame)
 
 static void join_heard(struct sim *s, const struct msg_join *j)
 {
-    MAP_EACH(&s->leases, i)
-    {
+    MAP_EACH(&s->leases, i) {
         struct lease_seen *l = map_at(&s->leases, i);
         bool held = false;
         if (l->life != l->x->life || memcmp(l->x->x.incarnation, j->incarnation, ID_BYTES))
@@ -184,10 +181,32 @@ void check_received(struct proc *p, struct bytes frame)
     arena_fini(&arena);
 }
 
+/* Each (stage, partition) is committed once; a map's again only when its output was lost. */
+static void committed(struct proc *p, const struct sched_event *e)
+{
+    for (uint32_t i = 0; i < e->count; i++) {
+        uint64_t key = (uint64_t)e->stage << 32 | (e->part + i), lost = 0;
+        map_get_u64(&p->d.lost, e->stage, &lost);
+        if (map_has(&p->d.commits, key) && lost == 0)
+            sim_fail(p->sim, "commit-once", "%s: part %u of stage %u was committed twice", p->name,
+                     e->part + i, e->stage);
+        else if (map_has(&p->d.commits, key))
+            map_put_u64(&p->d.lost, e->stage, lost - 1);
+        map_put_u64(&p->d.commits, key, 1);
+    }
+}
+
 void check_event(struct proc *p, const struct sched_event *e)
 {
+    uint64_t lost = 0;
     sim_trace(p->sim, "%s: event %s %u.%u.%u count=%u %s %s", p->name, e->name, e->stage, e->part, e->attempt,
               e->count, e->executor ? e->executor : "", e->words ? e->words : "");
+    if (!strcmp(e->name, "task.committed"))
+        committed(p, e);
+    else if (!strcmp(e->name, "maps.lost")) {
+        map_get_u64(&p->d.lost, e->stage, &lost);
+        map_put_u64(&p->d.lost, e->stage, lost + e->count);
+    }
 }
 
 /* ---- bounds ------------------------------------------------------------------------------------ */
@@ -212,8 +231,8 @@ static const char *executor_left(const struct proc *p)
     if (!p->alive)
         return p->x.draining ? NULL : "is down";
     MAP_EACH(&p->x.hosts, i)
-    if (((const struct thost *)map_at(&p->x.hosts, i))->app)
-        return "still has task hosts of an application";
+        if (((const struct thost *)map_at(&p->x.hosts, i))->app)
+            return "still has task hosts of an application";
     if (p->x.blobs.n)
         return "still has blocks";
     if (has_keys(p, 0))

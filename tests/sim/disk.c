@@ -66,10 +66,10 @@ bool disk_lose_block(struct sim *s)
         if (p->kind != PROC_EXECUTOR || !p->alive)
             continue;
         MAP_EACH(&p->x.blobs, k)
-        if (sim_below(s, ++n) == 0) {
-            lost = map_at(&p->x.blobs, k);
-            of = p;
-        }
+            if (sim_below(s, ++n) == 0) {
+                lost = map_at(&p->x.blobs, k);
+                of = p;
+            }
     }
     if (!lost)
         return false;
@@ -82,9 +82,9 @@ bool disk_lose_block(struct sim *s)
 void disk_clear(struct proc *x)
 {
     MAP_EACH(&x->x.blobs, i)
-    blob_free(x, map_at(&x->x.blobs, i));
+        blob_free(x, map_at(&x->x.blobs, i));
     MAP_EACH(&x->x.keys, i)
-    free(map_at(&x->x.keys, i));
+        free(map_at(&x->x.keys, i));
     struct map *maps[] = { &x->x.blobs, &x->x.libs, &x->x.dirs, &x->x.keys, &x->x.leases, &x->x.hosts };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_clear(maps[i]);
@@ -131,8 +131,7 @@ static struct inode *staging_new(struct outdir *d, uint32_t part, uint32_t attem
 
 static void staging_clear(struct outdir *d)
 {
-    MAP_EACH(&d->staging, i)
-    {
+    MAP_EACH(&d->staging, i) {
         struct inode *f = map_at(&d->staging, i);
         disk_release(&f);
     }
@@ -246,8 +245,7 @@ static int64_t token(struct proc *x, const struct action *a)
 {
     struct sim *s = x->sim;
     char path[128];
-    MAP_EACH(&s->outdirs, i)
-    {
+    MAP_EACH(&s->outdirs, i) {
         struct outdir *d = map_at(&s->outdirs, i);
         snprintf(path, sizeof path, "%s/_ferro/%llu/token", d->path, (unsigned long long)a->app);
         if (strcmp(path, a->io.path) || d->success)
@@ -273,8 +271,7 @@ static int64_t sync_part(struct outdir *d, const struct action *a)
 
 static int64_t free_blocks(struct proc *x, const struct action *a)
 {
-    MAP_EACH(&x->x.blobs, i)
-    {
+    MAP_EACH(&x->x.blobs, i) {
         struct blob *b = map_at(&x->x.blobs, i);
         if (b->app == a->app && (a->stage == UINT32_MAX || b->stage == a->stage))
             blob_free(x, b);
@@ -426,12 +423,10 @@ void disk_io(struct proc *p, const struct action *a)
 
 void disk_fini(struct sim *s)
 {
-    MAP_EACH(&s->outdirs, i)
-    {
+    MAP_EACH(&s->outdirs, i) {
         struct outdir *d = map_at(&s->outdirs, i);
         staging_clear(d);
-        MAP_EACH(&d->parts, k)
-        {
+        MAP_EACH(&d->parts, k) {
             struct inode *f = map_at(&d->parts, k);
             disk_release(&f);
         }

@@ -122,8 +122,7 @@ void driver_start(struct proc *p)
 
 static void memory_clear(struct proc *p)
 {
-    MAP_EACH(&p->d.memory, i)
-    {
+    MAP_EACH(&p->d.memory, i) {
         buf_fini(map_at(&p->d.memory, i));
         free(map_at(&p->d.memory, i));
     }

@@ -57,27 +57,22 @@ void thost_say(struct thost *h, uint8_t tag, const void *msg)
 
 static void on_exited(struct sim *s, struct todo *t)
 {
+    const struct event *ev = t->own;
     (void)s;
     map_del(&t->p->x.hosts, t->a);
-    proc_event(t->p,
-               &(struct event){
-                   .kind = EV_HOST_EXITED,
-                   .id = t->a,
-                   .exited = { .code = (int)(t->b >> 8), .signal = (int)(t->b & 0xff), .tail = t->x } });
+    proc_event(t->p, ev);
 }
 
 static void forget(struct thost *h)
 {
-    MAP_EACH(&h->stages, i)
-    {
+    MAP_EACH(&h->stages, i) {
         struct hstage *st = map_at(&h->stages, i);
         buf_fini(&st->frame);
         arena_fini(&st->arena);
         free(st);
     }
     map_clear(&h->stages);
-    MAP_EACH(&h->scratch, i)
-    {
+    MAP_EACH(&h->scratch, i) {
         buf_fini(map_at(&h->scratch, i));
         free(map_at(&h->scratch, i));
     }
@@ -90,10 +85,18 @@ static void forget(struct thost *h)
 
 void thost_exit(struct thost *h, int code, int signal, const char *tail)
 {
+    struct event ev = { .kind = EV_HOST_EXITED, .id = h->id };
     if (!h->alive)
         return;
     sim_trace(h->sim, "%s host %llu ends: code %d signal %d", h->x->name, (unsigned long long)h->id, code,
               signal);
+    ev.exited.code = code;
+    ev.exited.signal = signal;
+    ev.exited.tail = tail;
+    ev.exited.ran = h->phase != PHASE_IDLE;
+    ev.exited.stage = h->task.stage;
+    ev.exited.part = h->task.part;
+    ev.exited.attempt = h->task.attempt;
     h->alive = false;
     h->generation++;
     h->sim->running -= h->counted;
@@ -101,9 +104,11 @@ void thost_exit(struct thost *h, int code, int signal, const char *tail)
     forget(h);
     if (h->orphan)
         return;
-    struct todo *t = towards(h, on_exited);
-    t->b = (uint64_t)code << 8 | (uint64_t)signal;
-    t->x = (void *)tail;
+    struct event *own = malloc(sizeof ev);
+    if (!own)
+        abort();
+    *own = ev;
+    towards(h, on_exited)->own = own;
 }
 
 /* ---- hearing it ------------------------------------------------------------------------ */
@@ -299,8 +304,7 @@ void thost_kill(struct proc *x, uint64_t id)
 void thosts_orphan(struct proc *x, bool linger)
 {
     struct sim *s = x->sim;
-    MAP_EACH(&x->x.hosts, i)
-    {
+    MAP_EACH(&x->x.hosts, i) {
         struct thost *h = map_at(&x->x.hosts, i);
         h->orphan = true;
         uint64_t wait = linger ? sim_between(s, MSEC, 10 * SEC) : sim_below(s, 5 * MSEC);
@@ -310,8 +314,7 @@ void thosts_orphan(struct proc *x, bool linger)
 
 void thosts_fini(struct sim *s)
 {
-    MAP_EACH(&s->hosts, i)
-    {
+    MAP_EACH(&s->hosts, i) {
         struct thost *h = map_at(&s->hosts, i);
         forget(h);
         buf_fini(&h->queue);
@@ -329,8 +332,7 @@ void thosts_fini(struct sim *s)
 uint32_t thosts_of(const struct proc *x, uint64_t app)
 {
     uint32_t n = 0;
-    MAP_EACH(&x->x.hosts, i)
-    {
+    MAP_EACH(&x->x.hosts, i) {
         const struct thost *h = map_at(&x->x.hosts, i);
         n += h->alive && h->app == app;
     }

@@ -17,8 +17,8 @@ const char *inside_executor_left(const struct executor *x)
     if (x->jobs.n)
         return "still has file work under way";
     MAP_EACH(&x->hosts, i)
-    if (((const struct host *)map_at(&x->hosts, i))->lease)
-        return "still has a host with a lease";
+        if (((const struct host *)map_at(&x->hosts, i))->lease)
+            return "still has a host with a lease";
     return x->member == MEMBER_JOINED ? NULL : "has not joined";
 }
 
@@ -38,8 +38,7 @@ const char *inside_executor_bounds(const struct executor *x)
         return "there are more hosts than slots";
     if (x->apps.n > APPS_MAX || x->blocks.n > BLOCKS_MAX)
         return "too many applications or blocks";
-    MAP_EACH(&x->apps, i)
-    {
+    MAP_EACH(&x->apps, i) {
         const struct app *a = map_at(&x->apps, i);
         if (a->queue.v.n / sizeof(struct run) > QUEUE_RUNS_MAX)
             return "an application's queue is too long";

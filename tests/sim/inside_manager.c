@@ -16,8 +16,7 @@ const char *inside_manager_left(const struct manager *m)
         return "still probes";
     if (apps_live_count(m))
         return "still has applications";
-    MAP_EACH(&m->executors, i)
-    {
+    MAP_EACH(&m->executors, i) {
         const struct executor *x = map_at(&m->executors, i);
         if (x->slots_used || x->memory_used || x->leases.n)
             return "still counts slots of an executor as used";
@@ -29,8 +28,7 @@ const char *inside_manager_bounds(const struct manager *m)
 {
     if (m->executors.n > m->config.executors_max || m->lost.n > LOST_KEPT || m->ended.n > ENDED_KEPT)
         return "too many executors or applications are remembered";
-    MAP_EACH(&m->executors, i)
-    {
+    MAP_EACH(&m->executors, i) {
         const struct executor *x = map_at(&m->executors, i);
         if (x->slots_used > x->slots || x->memory_used > x->memory)
             return "more of an executor is used than there is";

@@ -383,6 +383,8 @@ void proc_fini(struct proc *p)
     if (p->kind == PROC_DRIVER) {
         driver_stopped(p);
         map_fini(&p->d.memory);
+        map_fini(&p->d.commits);
+        map_fini(&p->d.lost);
     }
     map_fini(&p->conns);
     buf_fini(&p->keys);

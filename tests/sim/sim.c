@@ -276,7 +276,7 @@ void sim_fini(struct sim *s)
     wire_fini(s);
     disk_fini(s);
     MAP_EACH(&s->leases, i)
-    free(map_at(&s->leases, i));
+        free(map_at(&s->leases, i));
     map_fini(&s->leases);
     map_fini(&s->durable);
     buf_fini(&s->rows);

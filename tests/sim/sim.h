@@ -179,6 +179,8 @@ struct driver_state_sim {
     bool closing, failed;
     uint64_t impaired_since, impaired_until; /* its way to the manager */
     struct map memory;                       /* (stage, part, attempt) -> struct buf, owned: results pulled */
+    struct map commits;                      /* stage << 32 | part: it was said to be committed */
+    struct map lost;                         /* stage -> outputs that were lost and are made again */
 };
 
 /* An application as its user knows it. */

@@ -94,7 +94,10 @@ static void heard(struct sim *s, struct user_sim *u, struct bytes frame)
         const struct msg_refuse *r = m;
         if (u->kill && r->code == REFUSE_NO_APP)
             u->waiting = false;
-        else if (r->code != REFUSE_EPOCH)
+        else if (r->code == REFUSE_NO_APP) { /* it ended while it was being opened */
+            wire_cut(u->p, u->conn);
+            again(s, u);
+        } else if (r->code != REFUSE_EPOCH)
             sim_fail(s, "user-refused", "a user was refused with code %u: %.*s", r->code, (int)r->words.n,
                      (const char *)r->words.p);
     }

@@ -352,8 +352,7 @@ void wire_dial(struct proc *p, conn_id conn, const char *address, const uint8_t 
 void wire_revoke(struct proc *p, const uint8_t key[KEY_BYTES])
 {
     struct sim *s = p->sim;
-    MAP_EACH(&p->conns, i)
-    {
+    MAP_EACH(&p->conns, i) {
         struct link *l = map_at(&p->conns, i);
         if (l->end[1] != p || l->life[1] != p->life || !l->attached[1] ||
             memcmp(l->dialler_key, key, KEY_BYTES))
@@ -391,8 +390,7 @@ void wire_probe(struct proc *p, uint64_t id, const char *address)
 void wire_died(struct proc *p, bool in_silence, bool flushed)
 {
     struct sim *s = p->sim;
-    MAP_EACH(&s->links, i)
-    {
+    MAP_EACH(&s->links, i) {
         struct link *l = map_at(&s->links, i);
         for (int e = 0; e < 2; e++) {
             if (l->end[e] != p || l->life[e] != p->life || (e == 1 && !l->up && !l->conn[1]))
@@ -415,8 +413,7 @@ struct link *wire_some(struct sim *s)
 {
     uint32_t n = 0;
     struct link *chosen = NULL;
-    MAP_EACH(&s->links, i)
-    {
+    MAP_EACH(&s->links, i) {
         struct link *l = map_at(&s->links, i);
         if (l->up && !l->silent && l->attached[0] && l->end[0]->kind != PROC_USER && sim_below(s, ++n) == 0)
             chosen = l;
@@ -446,8 +443,7 @@ void wire_fault_half_open(struct sim *s, struct link *l)
 
 void wire_fini(struct sim *s)
 {
-    MAP_EACH(&s->links, i)
-    {
+    MAP_EACH(&s->links, i) {
         struct link *l = map_at(&s->links, i);
         for (int e = 0; e < 2; e++) {
             truncate_to(&l->pipe[e], 0);

@@ -157,8 +157,7 @@ bool work_read_range(struct bytes file, struct bytes low, struct bytes high, str
 
 void work_sums(struct map *sums, struct numbers *out)
 {
-    MAP_EACH(sums, i)
-    {
+    MAP_EACH(sums, i) {
         struct sum *s = map_at(sums, i);
         if (out)
             numbers_put(out, sim_mix(s->bucket, s->n, sim_mix(s->sum, s->all_xor, 1)));
@@ -247,8 +246,7 @@ void work_check(struct sim *s, struct app_sim *a, struct work *w)
     }
     if (last->plain)
         return;
-    MAP_EACH(parts, i)
-    {
+    MAP_EACH(parts, i) {
         const struct inode *f = map_at(parts, i);
         const struct buf *b = w->out ? &f->content : map_at(parts, i);
         add_up((struct bytes){ b->p, (uint32_t)b->n }, &n, &sum, &all_xor);
@@ -285,7 +283,7 @@ uint32_t work_failures(const struct work *w)
     uint64_t most = 0;
     for (int i = 0; i < STAGES_SIM_MAX; i++)
         MAP_EACH(&w->failures[i], k)
-    most = map_at_u64(&w->failures[i], k) > most ? map_at_u64(&w->failures[i], k) : most;
+            most = map_at_u64(&w->failures[i], k) > most ? map_at_u64(&w->failures[i], k) : most;
     return (uint32_t)most;
 }
 
@@ -366,8 +364,7 @@ void work_make(struct sim *s, struct app_sim *a, uint32_t app_index, struct work
 
 void work_fini(struct work *w)
 {
-    MAP_EACH(&w->results, i)
-    {
+    MAP_EACH(&w->results, i) {
         buf_fini(map_at(&w->results, i));
         free(map_at(&w->results, i));
     }
