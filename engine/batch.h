@@ -43,6 +43,18 @@ static inline fe_slice vec_at(const struct vec *v, uint32_t row)
     return s;
 }
 
+/* The column without its first `row` rows. */
+static inline struct vec vec_from(const struct vec *v, uint32_t row)
+{
+    struct vec from = *v;
+    if (v->type == FERRO_TEXT) {
+        from.first = row ? v->end[row - 1] + v->gap : v->first;
+        from.end += row;
+    } else if (v->data)
+        from.data += (size_t)row * (v->type & 0x0fffffff);
+    return from;
+}
+
 /* A pull operator.  next(): 1 and a batch, 0 at the end, -1 after task_fail(). */
 struct op {
     int (*next)(struct op *, const struct batch **);

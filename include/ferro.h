@@ -55,7 +55,7 @@ typedef uint32_t fe_type; /* kind in the top 4 bits, size in bytes below (0: var
 #define FERRO_F64 ((fe_type)0x30000008)   /* double; -0.0 equals 0.0, all NaNs are one key */
 #define FERRO_STRUCT(T) ((fe_type)(0x40000000 | sizeof(T))) /* compared and sorted as bytes; at most 64 KiB; no pointers, padding zeroed */
 
-/* Borrowed bytes.  For fixed-size types `p` is 8-aligned and n the type's size. */
+/* Borrowed bytes.  For fixed-size types `p` is aligned for the type (up to 8) and n its size. */
 typedef struct {
     const char *p;
     size_t n;
@@ -115,6 +115,7 @@ static inline fe_datum fe_datum_f(double f) { fe_datum d; d.kind = FERRO_F64; d.
 static inline fe_datum fe_datum_s(fe_slice s) { fe_datum d; d.kind = FERRO_TEXT; d.u.s = s; return d; }
 static inline fe_datum fe_datum_c(const char *c) { return fe_datum_s(fe_str(c)); }
 static inline fe_datum fe_datum_d(fe_datum d) { return d; }
+static inline fe_datum fe_datum_n(void) { fe_datum d; d.kind = FERRO_NONE; d.u.i = 0; return d; }
 /* clang-format on */
 
 /* A struct as a key or value: fe_emit(t, name, FERRO_BYTES(hit)). */
@@ -127,7 +128,7 @@ static inline fe_datum fe_datum_b(const void *p, size_t n)
     return d;
 }
 #define FERRO_BYTES(object) fe_datum_b(&(object), sizeof(object))
-#define FERRO_NOTHING fe_datum_b(0, 0) /* the key of a dataset without keys */
+#define FERRO_NOTHING fe_datum_n() /* the key of a dataset without keys */
 
 FERRO_API void fe_emit_slow(fe_task *, fe_datum key, fe_datum value); /* makes room, widens, or fails the task on another kind */
 
@@ -138,10 +139,35 @@ static inline bool fe_fits(const struct fe_column *c, fe_datum d)
     return c->type == d.kind && (c->type & 0x0fffffff) <= c->cap - c->used;
 }
 
+/* memcpy without a call for what is short, as words are. */
+static inline void fe_copy(uint8_t *to, const char *from, size_t n)
+{
+    if (n > 16)
+        memcpy(to, from, n);
+    else if (n >= 8) {
+        uint64_t first, last;
+        memcpy(&first, from, 8);
+        memcpy(&last, from + n - 8, 8);
+        memcpy(to, &first, 8);
+        memcpy(to + n - 8, &last, 8);
+    } else if (n >= 4) {
+        uint32_t first, last;
+        memcpy(&first, from, 4);
+        memcpy(&last, from + n - 4, 4);
+        memcpy(to, &first, 4);
+        memcpy(to + n - 4, &last, 4);
+    } else if (n) {
+        char middle = from[n / 2], last = from[n - 1];
+        to[0] = (uint8_t)from[0];
+        to[n / 2] = (uint8_t)middle;
+        to[n - 1] = (uint8_t)last;
+    }
+}
+
 static inline void fe_column_put(struct fe_column *c, uint32_t row, fe_datum d)
 {
     if (c->type == FERRO_TEXT) {
-        memcpy(c->data + c->used, d.u.s.p, d.u.s.n);
+        fe_copy(c->data + c->used, d.u.s.p, d.u.s.n);
         c->used += (uint32_t)d.u.s.n;
         c->end[row] = c->used;
     } else if (c->type == FERRO_I64 || c->type == FERRO_F64) {
@@ -163,15 +189,25 @@ static inline void fe_emit_datum(fe_task *t, fe_datum key, fe_datum value)
         fe_emit_slow(t, key, value);
 }
 
-#ifndef __cplusplus
+#ifdef __cplusplus
+extern "C++" {
+static inline fe_datum fe_datum_of(fe_slice s) { return fe_datum_s(s); }
+static inline fe_datum fe_datum_of(const char *c) { return fe_datum_c(c); }
+static inline fe_datum fe_datum_of(fe_datum d) { return d; }
+static inline fe_datum fe_datum_of(float f) { return fe_datum_f(f); }
+static inline fe_datum fe_datum_of(double f) { return fe_datum_f(f); }
+template <class Integer> static inline fe_datum fe_datum_of(Integer i) { return fe_datum_i((int64_t)i); }
+}
+#define FERRO_DATUM(x) fe_datum_of(x)
+#else
 #define FERRO_DATUM(x) \
     _Generic((x), fe_slice: fe_datum_s, char *: fe_datum_c, const char *: fe_datum_c, fe_datum: fe_datum_d, \
              float: fe_datum_f, double: fe_datum_f, default: fe_datum_i)(x)
+#endif
 /* Put out one record.  Integers widen to i64 (and to f64 where the dataset has
  * f64); any other mismatch fails the task with both types named. */
 #define fe_emit(task, key, value) fe_emit_datum((task), FERRO_DATUM(key), FERRO_DATUM(value))
 #define fe_emit_value(task, value) fe_emit_datum((task), FERRO_NOTHING, FERRO_DATUM(value))
-#endif
 
 /* Fail this attempt with these words; what it emits from here on is dropped.
  * The attempt is retried; four failures of one task fail the job. */
@@ -208,7 +244,9 @@ static inline bool fe_next_word(fe_words *w, fe_slice *word)
 }
 /* Split at each `separator`; returns how many fields there are, fills at most `max`. */
 FERRO_API size_t fe_fields(fe_slice line, char separator, fe_slice *fields, size_t max);
-/* The number that the slice is, or `otherwise` when it is none or out of range. */
+/* The number that the whole slice is, or `otherwise` when it is none or out of range:
+ * an optional sign and decimal digits; for f64 also a fraction and an exponent, "inf"
+ * and "nan".  Exact: fe_save_text prints an f64 so that this gives it back. */
 FERRO_API int64_t fe_parse_i64(fe_slice s, int64_t otherwise);
 FERRO_API double fe_parse_f64(fe_slice s, double otherwise);
 

@@ -1,0 +1,180 @@
+/* number.c - numbers to text and back, and a line's fields. */
+#include "engine/number.h"
+#include "include/ferro.h"
+
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define EXACT_MANTISSA (1ull << 53) /* integers up to it are doubles */
+#define DIGITS_MAX 19                     /* that always fit a uint64_t */
+
+/* ---- out ----------------------------------------------------------------------- */
+
+uint32_t number_put_i64(char out[NUMBER_TEXT_MAX], int64_t i)
+{
+    char digits[20];
+    uint64_t u = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
+    uint32_t n = 0, at = 0;
+    do
+        digits[n++] = (char)('0' + u % 10);
+    while (u /= 10);
+    if (i < 0)
+        out[at++] = '-';
+    while (n)
+        out[at++] = digits[--n];
+    return at;
+}
+
+uint32_t number_put_f64(char out[NUMBER_TEXT_MAX], double f)
+{
+    if (f != f)
+        return (uint32_t)snprintf(out, NUMBER_TEXT_MAX, "nan");
+    if (f > -1e15 && f < 1e15 && f == (double)(int64_t)f && !(f == 0 && signbit(f)))
+        return number_put_i64(out, (int64_t)f);
+    int n = 0;
+    for (int digits = 15; digits <= 17; digits++) {
+        n = snprintf(out, NUMBER_TEXT_MAX, "%.*g", digits, f);
+        if (fe_parse_f64((fe_slice){ out, (size_t)n }, NAN) == f)
+            break;
+    }
+    return (uint32_t)n;
+}
+
+/* ---- in ------------------------------------------------------------------------ */
+
+int64_t fe_parse_i64(fe_slice s, int64_t otherwise)
+{
+    const char *p = s.p, *end = s.p + s.n;
+    bool minus = p < end && *p == '-';
+    if (p < end && (*p == '-' || *p == '+'))
+        p++;
+    if (p == end)
+        return otherwise;
+    uint64_t u = 0, max = (uint64_t)INT64_MAX + minus;
+    for (; p < end; p++) {
+        uint8_t digit = (uint8_t)(*p - '0');
+        if (digit > 9 || u > (max - digit) / 10)
+            return otherwise;
+        u = u * 10 + digit;
+    }
+    return minus ? (int64_t)(0 - u) : (int64_t)u;
+}
+
+/* A decimal number taken apart: value = (-1)^minus * mantissa * 10^exponent. */
+struct decimal {
+    uint64_t mantissa;
+    int64_t exponent;
+    bool minus, exact; /* exact: no digit was left out of the mantissa */
+};
+
+static const char *digits_in(const char *p, const char *end, struct decimal *d, int *count, bool fraction)
+{
+    for (; p < end && (uint8_t)(*p - '0') <= 9; p++) {
+        uint8_t digit = (uint8_t)(*p - '0');
+        if (*count < DIGITS_MAX) {
+            d->mantissa = d->mantissa * 10 + digit;
+            *count += d->mantissa != 0;
+            d->exponent -= fraction;
+        } else {
+            d->exact &= digit == 0;
+            d->exponent += !fraction;
+        }
+    }
+    return p;
+}
+
+static const char *exponent_in(const char *p, const char *end, struct decimal *d)
+{
+    bool minus = p < end && *p == '-';
+    if (p < end && (*p == '-' || *p == '+'))
+        p++;
+    if (p == end)
+        return NULL;
+    int64_t e = 0;
+    for (; p < end && (uint8_t)(*p - '0') <= 9; p++)
+        if (e < 1000000)
+            e = e * 10 + (*p - '0');
+    d->exponent += minus ? -e : e;
+    return p;
+}
+
+/* Is the whole slice a decimal number? */
+static bool decimal_in(fe_slice s, struct decimal *d)
+{
+    const char *p = s.p, *end = s.p + s.n, *start;
+    int count = 0;
+    *d = (struct decimal){ .exact = true, .minus = p < end && *p == '-' };
+    if (p < end && (*p == '-' || *p == '+'))
+        p++;
+    start = p;
+    p = digits_in(p, end, d, &count, false);
+    bool some = p > start;
+    if (p < end && *p == '.') {
+        start = ++p;
+        p = digits_in(p, end, d, &count, true);
+        some |= p > start;
+    }
+    if (some && p < end && (*p == 'e' || *p == 'E'))
+        p = exponent_in(p + 1, end, d);
+    return some && p == end;
+}
+
+static bool special_in(fe_slice s, double *f)
+{
+    bool sign = s.n && (*s.p == '-' || *s.p == '+');
+    const char *p = s.p + sign;
+    if (s.n - sign != 3 || (memcmp(p, "nan", 3) && memcmp(p, "inf", 3)))
+        return false;
+    *f = *p == 'n' ? NAN : *s.p == '-' ? -INFINITY : INFINITY;
+    return true;
+}
+
+/* strtod in the C locale, whatever the job has set; `s` is known to be a decimal number. */
+static double parse_slowly(fe_slice s, double otherwise)
+{
+    static locale_t c_locale;
+    char kept[128], *text = s.n < sizeof kept ? kept : malloc(s.n + 1);
+    if (!c_locale)
+        c_locale = newlocale(LC_ALL_MASK, "C", NULL);
+    if (!text || !c_locale)
+        return otherwise;
+    memcpy(text, s.p, s.n);
+    text[s.n] = 0;
+    double f = strtod_l(text, NULL, c_locale);
+    if (text != kept)
+        free(text);
+    return isinf(f) ? otherwise : f;
+}
+
+double fe_parse_f64(fe_slice s, double otherwise)
+{
+    static const double powers[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+    struct decimal d;
+    double f;
+    if (!decimal_in(s, &d))
+        return special_in(s, &f) ? f : otherwise;
+    f = (double)d.mantissa;
+    /* Both factors are exact doubles, so that the one rounding is right (Clinger 1990). */
+    if (!d.exact || d.mantissa > EXACT_MANTISSA || d.exponent < -22 || d.exponent > 22)
+        return d.mantissa ? parse_slowly(s, otherwise) : d.minus ? -0.0 : 0.0;
+    f = d.exponent < 0 ? f / powers[-d.exponent] : f * powers[d.exponent];
+    return d.minus ? -f : f;
+}
+
+/* ---- fields ---------------------------------------------------------------------- */
+
+size_t fe_fields(fe_slice line, char separator, fe_slice *fields, size_t max)
+{
+    const char *p = line.p, *end = line.p + line.n;
+    for (size_t n = 0;; n++) {
+        const char *stop = p < end ? memchr(p, separator, (size_t)(end - p)) : NULL;
+        if (n < max)
+            fields[n] = (fe_slice){ p, (size_t)((stop ? stop : end) - p) };
+        if (!stop)
+            return n + 1;
+        p = stop + 1;
+    }
+}

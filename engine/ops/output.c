@@ -1,0 +1,116 @@
+/* output.c - see output.h. */
+#include "engine/ops/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+void output_init(struct output *o, struct run *r)
+{
+    *o = (struct output){ .run = r, .fd = -1 };
+}
+
+void output_fini(struct output *o)
+{
+    if (o->fd >= 0)
+        close(o->fd);
+    buf_fini(&o->buf);
+    o->fd = -1;
+}
+
+static char *file_path(const struct run *r, char path[PATH_MAX])
+{
+    const char *dir = r->env->to_disk ? r->env->disk : r->env->scratch;
+    snprintf(path, PATH_MAX, "%s/%u.%u.%u", dir, r->stage->stage, r->part, r->attempt);
+    return path;
+}
+
+static int file_make(struct output *o)
+{
+    char path[PATH_MAX];
+    file_path(o->run, path);
+    unlink(path);
+    o->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (o->fd < 0)
+        return run_fail(o->run, CAUSE_ERROR, "%s: %s", path, strerror(errno));
+    if (o->run->env->to_disk)
+        o->run->report->flags |= REPORT_ON_DISK;
+    return 0;
+}
+
+/* The executor's staging file; when it can't give one, the driver writes the part from a block. */
+static int staging_open(struct output *o)
+{
+    struct run *r = o->run;
+    struct rec_want want = {
+        .kind = WANT_SAVE, .stage = r->stage->stage, .part = r->part, .attempt = r->attempt
+    };
+    struct rec_got got;
+    int fd;
+    if (run_fetch(r, &want, 1, &got, &fd))
+        return -1;
+    o->staged = got.code == 0;
+    o->fd = o->staged ? fd : -1;
+    return 0;
+}
+
+static int file_open(struct output *o)
+{
+    if (o->fd >= 0)
+        return 0;
+    bool saves = o->run->stage->save_dir.n && o->run->env->save == 1;
+    if (saves && staging_open(o))
+        return -1;
+    return o->staged ? 0 : file_make(o);
+}
+
+static int buf_write(struct output *o)
+{
+    if (file_open(o))
+        return -1;
+    for (size_t at = 0; at < o->buf.n;) {
+        ssize_t n = write(o->fd, o->buf.p + at, o->buf.n - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return run_fail(o->run, CAUSE_ERROR, "writing its output, %llu bytes so far: %s",
+                            (unsigned long long)o->written + at, strerror(errno));
+        at += (size_t)n;
+    }
+    o->written += o->buf.n;
+    buf_reset(&o->buf);
+    return 0;
+}
+
+int output_drain(struct output *o)
+{
+    return o->buf.n < OUTPUT_WRITE_BYTES ? 0 : buf_write(o);
+}
+
+int output_result(struct output *o)
+{
+    struct rec_report *report = o->run->report;
+    int failed = 0;
+    if (o->fd < 0 && o->buf.n <= RESULT_INLINE_BYTES_MAX)
+        report->result = arena_bytes(&o->run->arena, (struct bytes){ o->buf.p, (uint32_t)o->buf.n });
+    else {
+        failed = buf_write(o);
+        report->out_bytes = o->written;
+        report->flags |= REPORT_RESULT_BLOCK;
+    }
+    output_fini(o);
+    return failed;
+}
+
+int output_part(struct output *o)
+{
+    struct rec_report *report = o->run->report;
+    int failed = buf_write(o);
+    report->out_bytes = o->written;
+    report->flags |= o->staged ? REPORT_SAVED_HERE : REPORT_SAVE_BLOCK;
+    output_fini(o);
+    return failed;
+}

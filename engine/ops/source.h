@@ -1,0 +1,37 @@
+/* source.h - input files within reach of a task: opened here, or brought by the executor from the driver.
+ *
+ * A file counts as the driver's own when size and time of change are the driver's;
+ * any other, and one that can't be opened, is fetched from the driver as a block.
+ */
+#ifndef FERRO_ENGINE_OPS_SOURCE_H
+#define FERRO_ENGINE_OPS_SOURCE_H
+
+#include "engine/ops/files.h"
+
+/* Bytes base..base+length-1 of the file lie at the descriptor's byte 0 and on. */
+struct source {
+    int fd; /* -1: none */
+    bool fetched;
+    uint64_t base, length;
+};
+
+/* Sources for `n` pieces (at most HOST_FDS_MAX), each from the byte before its begin up to at least its end.
+ * 0, or -1 after run_fail(): then none is open. */
+int sources_open(struct run *r, const struct file_piece *pieces, uint32_t n, struct source *out);
+
+/* Make an open source reach up to the file's byte `to` (at most piece->bytes).  0, or -1 after run_fail(). */
+int source_reach(struct run *r, const struct file_piece *piece, uint64_t to, struct source *s);
+
+/* Read `n` bytes at `at` of the file, within reach.  0, or -1 after run_fail(). */
+int source_read(struct run *r, const struct file_piece *piece, const struct source *s, void *p, uint64_t at,
+                size_t n);
+
+void source_close(struct source *s);
+
+/* Where a piece's reading begins: one byte early, to see whether a line begins with the piece. */
+static inline uint64_t piece_from(const struct file_piece *p)
+{
+    return p->begin ? p->begin - 1 : 0;
+}
+
+#endif
