@@ -12,8 +12,7 @@ static uint64_t pulled_key(uint32_t part, uint32_t attempt)
 
 static void bufs_free(struct map *m)
 {
-    MAP_EACH(m, i)
-    {
+    MAP_EACH(m, i) {
         struct buf *b = map_at(m, i);
         buf_fini(b);
         free(b);
@@ -99,7 +98,7 @@ void results_forget(struct results *r, uint32_t stage)
     if (stage != r->stage)
         return;
     MAP_EACH(&r->pulled, i)
-    r->bytes -= ((struct buf *)map_at(&r->pulled, i))->n;
+        r->bytes -= ((struct buf *)map_at(&r->pulled, i))->n;
     bufs_free(&r->pulled);
 }
 
@@ -122,7 +121,7 @@ uint64_t results_take(struct results *r, struct bytes **out)
     if (!v || !*out)
         abort();
     MAP_EACH(&r->accepted, i)
-    v[n++] = (struct found){ map_key(&r->accepted, i), map_at(&r->accepted, i) };
+        v[n++] = (struct found){ map_key(&r->accepted, i), map_at(&r->accepted, i) };
     qsort(v, n, sizeof *v, by_part);
     for (uint32_t i = 0; i < n; i++) {
         (*out)[i] = (struct bytes){ v[i].buf->p, (uint32_t)v[i].buf->n };

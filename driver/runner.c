@@ -5,6 +5,7 @@
 #include "driver/loop.h"
 #include "driver/verbs.h"
 
+#include <fcntl.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,8 @@ int driver_run(int argc, char **argv)
     if (code < 0 && !is_complete(&o, &rest))
         code = DRIVER_USAGE;
     if (code < 0) {
+        if (o.events != UINT64_MAX)
+            fcntl((int)o.events, F_SETFD, FD_CLOEXEC); /* not for what the job's main starts */
         log_init("driver", o.verbose ? LOG_INFO : LOG_WARN, o.events == UINT64_MAX ? -1 : (int)o.events);
         code = run(&a, &o, &rest);
     }

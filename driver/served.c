@@ -73,8 +73,7 @@ const struct served_item *served_find(const struct served *s, struct block_id id
 
 void served_fini(struct served *s)
 {
-    MAP_EACH(&s->items, i)
-    {
+    MAP_EACH(&s->items, i) {
         struct served_item *item = map_at(&s->items, i);
         served_item_free(&item);
     }
