@@ -267,3 +267,49 @@ Test(net, reports_a_peer_that_does_not_read)
     end_free(c);
     end_free(s);
 }
+
+/* Applications come and go by the million: a revoked key leaves nothing. */
+Test(net, a_revoked_key_makes_room)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    char at[64];
+    server_start(s, at);
+    for (uint32_t i = 0; i < NET_ADMITTED_MAX + 10; i++) {
+        uint8_t key[KEY_BYTES] = { 0 };
+        memcpy(key, &i, sizeof i);
+        net_admit(s->net, key, ROLE_DRIVER);
+        net_revoke(s->net, key);
+    }
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 1);
+    end_free(c);
+    end_free(s);
+}
+
+/* What a peer had sent before it was cut must not come as a new peer's, and it is forgotten once gone. */
+Test(net, a_cut_peer_is_deaf_and_then_gone)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    struct net_stats stats;
+    char at[64];
+    server_start(s, at);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 1);
+    for (int i = 0; i < 3000; i++)
+        net_send(c->net, CLIENT, "frame", 5);
+    UNTIL(s, s, s->frames > 0);
+    conn_id peer = s->peer;
+    int frames = s->frames;
+    net_cut(s->net, peer);
+    UNTIL(s, c, c->downs == 1);
+    UNTIL(s, c, (net_stats(s->net, &stats), stats.peers == 0));
+    cr_assert_eq(s->frames, frames, "it was heard after it was cut");
+    cr_assert_eq(s->peer, peer);
+    cr_assert_eq(s->downs, 0, "who cuts is not told");
+    end_free(c);
+    end_free(s);
+}
