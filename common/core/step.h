@@ -93,11 +93,14 @@ struct event {
         } io;
         struct {
             struct bytes frame;
+            const char *tail; /* last bytes of its stderr so far; NULL: none */
         } host;
         struct {
             int code, signal;    /* wait status, split */
             uint64_t peak_bytes; /* ru_maxrss */
             const char *tail;    /* last bytes of its stderr */
+            bool ran;            /* a host: it was in this task, as it said itself */
+            uint32_t stage, part, attempt;
         } exited;
         struct {
             uint64_t bytes;

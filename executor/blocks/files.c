@@ -15,12 +15,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define FAST_SPARE_BYTES (64u << 20) /* left free in the fast tree, for what hosts write */
+
 static int open_beneath(int dir, const char *path, int flags, mode_t mode)
 {
-    struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW), .mode = flags & O_CREAT ? mode : 0,
+    struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW),
+                            .mode = flags & O_CREAT ? mode : 0,
                             .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
     int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
     return fd < 0 ? -errno : fd;
@@ -55,7 +59,7 @@ static void sweep(const char *dir)
         char path[PATH_MAX], lock[PATH_MAX + 8];
         if (!is_incarnation(ent->d_name))
             continue;
-        snprintf(path, sizeof path, "%s/%s", dir, ent->d_name);
+        snprintf(path, sizeof path, "%.3900s/%s", dir, ent->d_name);
         snprintf(lock, sizeof lock, "%s/lock", path);
         int fd = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
         if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
@@ -78,26 +82,37 @@ static int make_parents(const char *dir)
     return mkdir(path, 0700) && errno != EEXIST ? -1 : 0;
 }
 
-static int tree_open(struct tree *t, const char *dir, const char *name, struct error *e)
+/* Named only once it is locked, so that a neighbour's sweep never finds it without. */
+static int tree_make(struct tree *t, const char *dir, const char *name, struct error *e)
 {
-    char lock[PATH_MAX];
-    *t = (struct tree){ .fd = -1, .lock = -1 };
-    if (make_parents(dir))
-        return error_sys(e, "%s", dir);
-    sweep(dir);
-    snprintf(t->path, sizeof t->path, "%.3900s/%s", dir, name);
-    if (mkdir(t->path, 0700) && errno != EEXIST)
-        return error_sys(e, "%s", t->path);
-    snprintf(lock, sizeof lock, "%.4000s/lock", t->path);
+    char made[PATH_MAX], lock[PATH_MAX + 8];
+    snprintf(made, sizeof made, "%.3900s/.%s", dir, name);
+    snprintf(lock, sizeof lock, "%s/lock", made);
+    if (mkdir(made, 0700) && errno != EEXIST)
+        return error_sys(e, "%s", made);
     t->lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    t->fd = open(t->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (t->lock < 0 || t->fd < 0)
+    if (t->lock < 0 || flock(t->lock, LOCK_EX | LOCK_NB) || rename(made, t->path))
         return error_sys(e, "%s", t->path);
-    flock(t->lock, LOCK_EX | LOCK_NB); /* taken already when both trees are one */
     return 0;
 }
 
-int files_open(struct files *f, const char *fast, const char *disk, const uint8_t incarnation[ID_BYTES], struct error *e)
+static int tree_open(struct tree *t, const char *dir, const char *name, struct error *e)
+{
+    char real[PATH_MAX];
+    *t = (struct tree){ .fd = -1, .lock = -1 };
+    if (make_parents(dir) || !realpath(dir, real))
+        return error_sys(e, "%s", dir);
+    sweep(real);
+    snprintf(t->path, sizeof t->path, "%.3900s/%s", real, name);
+    if (access(t->path, F_OK) &&
+        tree_make(t, real, name, e)) /* there already: both trees are in one folder */
+        return -1;
+    t->fd = open(t->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return t->fd < 0 ? error_sys(e, "%s", t->path) : 0;
+}
+
+int files_open(struct files *f, const char *fast, const char *disk, const uint8_t incarnation[ID_BYTES],
+               struct error *e)
 {
     struct block_id name;
     char hex[33];
@@ -112,8 +127,10 @@ static void tree_close(struct tree *t)
     if (!t->path[0])
         return;
     remove_tree(t->path);
-    close(t->fd);
-    close(t->lock);
+    if (t->fd >= 0)
+        close(t->fd);
+    if (t->lock >= 0)
+        close(t->lock);
     char *slash = strrchr(t->path, '/');
     *slash = 0;
     rmdir(t->path); /* when no neighbour uses it */
@@ -130,7 +147,8 @@ void files_close(struct files *f)
 char *files_host_path(const struct files *f, bool on_disk, uint64_t host, char *out, size_t size)
 {
     /* The two trees may be one folder: "d" and "f" keep them apart. */
-    snprintf(out, size, "%s/host-%" PRIu64 "%c", on_disk ? f->disk.path : f->fast.path, host, on_disk ? 'd' : 'f');
+    snprintf(out, size, "%.4000s/host-%" PRIu64 "%c", on_disk ? f->disk.path : f->fast.path, host,
+             on_disk ? 'd' : 'f');
     return out;
 }
 
@@ -173,7 +191,8 @@ int files_open_block(const struct files *f, uint64_t app, struct block_id id)
     return fd == -ENOENT ? open_beneath(f->disk.fd, path, O_RDONLY, 0) : fd;
 }
 
-int files_open_neighbour(const char *root, const uint8_t owner[ID_BYTES], uint64_t app, struct block_id id, uint64_t bytes)
+int files_open_neighbour(const char *root, const uint8_t owner[ID_BYTES], uint64_t app, struct block_id id,
+                         uint64_t bytes)
 {
     struct block_id who;
     char path[64], hex[33], whole[128];
@@ -194,20 +213,32 @@ int files_open_neighbour(const char *root, const uint8_t owner[ID_BYTES], uint64
     return fd;
 }
 
+/* A new copy goes to the fast tree while that has room, to the disk otherwise. */
 int files_open_copy(struct files *f, uint64_t app, struct block_id id)
 {
     char path[64];
-    int r = app_folder(&f->fast, app);
-    return r ? r : open_beneath(f->fast.fd, block_path(app, id, path), O_WRONLY | O_CREAT, 0600);
+    struct statvfs fs;
+    const struct tree *trees[2] = { &f->fast, &f->disk };
+    block_path(app, id, path);
+    for (int i = 0; i < 2; i++) {
+        int fd = open_beneath(trees[i]->fd, path, O_WRONLY, 0);
+        if (fd != -ENOENT)
+            return fd;
+    }
+    bool room = !fstatvfs(f->fast.fd, &fs) && (uint64_t)fs.f_bavail * fs.f_frsize > FAST_SPARE_BYTES;
+    const struct tree *t = trees[!room];
+    int r = app_folder(t, app);
+    return r ? r : open_beneath(t->fd, path, O_WRONLY | O_CREAT, 0600);
 }
 
-int64_t files_adopt(struct files *f, uint64_t host, bool on_disk, uint64_t app, uint32_t stage, uint32_t part, uint32_t attempt,
-                    struct block_id id)
+int64_t files_adopt(struct files *f, uint64_t host, bool on_disk, uint64_t app, uint32_t stage, uint32_t part,
+                    uint32_t attempt, struct block_id id)
 {
     const struct tree *t = on_disk ? &f->disk : &f->fast;
     char from[96], to[64];
     struct stat st;
-    snprintf(from, sizeof from, "host-%" PRIu64 "%c/%u.%u.%u", host, on_disk ? 'd' : 'f', stage, part, attempt);
+    snprintf(from, sizeof from, "host-%" PRIu64 "%c/%u.%u.%u", host, on_disk ? 'd' : 'f', stage, part,
+             attempt);
     int fd = open_beneath(t->fd, from, O_RDONLY, 0);
     if (fd < 0)
         return fd;

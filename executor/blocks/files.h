@@ -24,19 +24,21 @@ struct files {
 };
 
 /* Make both trees (they may be in one folder) and clean up what dead neighbours left. */
-int files_open(struct files *f, const char *fast, const char *disk, const uint8_t incarnation[ID_BYTES], struct error *e);
+int files_open(struct files *f, const char *fast, const char *disk, const uint8_t incarnation[ID_BYTES],
+               struct error *e);
 void files_close(struct files *f); /* and remove them */
 
-int files_host_open(struct files *f, uint64_t host);  /* its scratch folders; 0 or -errno */
+int files_host_open(struct files *f, uint64_t host); /* its scratch folders; 0 or -errno */
 void files_host_close(struct files *f, uint64_t host);
 char *files_host_path(const struct files *f, bool on_disk, uint64_t host, char *out, size_t size);
 
 /* All return a descriptor or a count, or -errno. */
 int files_open_block(const struct files *f, uint64_t app, struct block_id id);
-int files_open_neighbour(const char *root, const uint8_t owner[ID_BYTES], uint64_t app, struct block_id id, uint64_t bytes);
+int files_open_neighbour(const char *root, const uint8_t owner[ID_BYTES], uint64_t app, struct block_id id,
+                         uint64_t bytes);
 int files_open_copy(struct files *f, uint64_t app, struct block_id id); /* for writing, made when missing */
-int64_t files_adopt(struct files *f, uint64_t host, bool on_disk, uint64_t app, uint32_t stage, uint32_t part, uint32_t attempt,
-                    struct block_id id);
+int64_t files_adopt(struct files *f, uint64_t host, bool on_disk, uint64_t app, uint32_t stage, uint32_t part,
+                    uint32_t attempt, struct block_id id);
 void files_remove_block(struct files *f, uint64_t app, struct block_id id);
 void files_remove_app(struct files *f, uint64_t app);
 

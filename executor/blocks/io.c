@@ -1,5 +1,7 @@
-/* io.c - see io.h.  One queue, two threads, one list of answers. */
+/* io.c - see io.h.  One queue, a few threads, one list of answers. */
 #include "executor/blocks/io.h"
+
+#include "executor/blocks/sealed.h"
 
 #include "common/proto/proto.h"
 
@@ -16,11 +18,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define THREADS 2
+#define THREADS 4 /* an fsync or two must not hold up chunks */
 
 struct request {
     struct request *next;
-    struct action act;  /* its pointers are ours */
+    struct action act; /* its pointers are ours */
     struct block_ref ref;
 };
 
@@ -32,8 +34,9 @@ struct answer {
 /* What was made for an application that the loop hands to hosts. */
 struct held {
     uint64_t app;
-    struct block_id id;
-    int fd;         /* library, or the output's staging folder */
+    struct block_id id; /* the library's */
+    uint32_t stage;     /* the output's */
+    int fd;             /* library, or the output's staging folder */
     bool library;
 };
 struct stored { /* which blocks a stage has */
@@ -46,13 +49,15 @@ struct io {
     struct files *files; /* borrowed */
     const char *const *writes;
     pthread_t threads[THREADS];
-    int nthreads, fd;
+    int nthreads, seats, fd;
     pthread_mutex_t lock;
     pthread_cond_t work;
     struct request *first, **last;
     struct answer *answers, **answers_last;
-    struct buf held;   /* of struct held */
-    struct buf stored; /* of struct stored */
+    struct buf held;        /* of struct held */
+    struct buf stored;      /* of struct stored */
+    uint64_t busy[THREADS]; /* the application that each works for; 0: none */
+    uint64_t epoch, generation;
     bool stop;
 };
 
@@ -83,26 +88,38 @@ static int64_t do_write(struct io *io, const struct action *a)
     return r < 0 ? r : a->io.bytes.n;
 }
 
+/* Whole, or not at all: a short block is a broken one. */
 static int64_t do_serve(struct io *io, const struct action *a, struct io_done *d)
 {
     struct stat st;
     int fd = files_open_block(io->files, a->app, a->io.block);
     if (fd < 0)
         return fd;
-    d->bytes = malloc(a->io.length + 1);
-    int64_t r = !d->bytes || fstat(fd, &st) ? -errno : pread(fd, d->bytes, a->io.length, (off_t)a->io.offset);
+    uint8_t *p = malloc(a->io.length + 1);
+    int64_t r = !p || fstat(fd, &st) ? -errno : pread(fd, p, a->io.length, (off_t)a->io.offset);
+    r = r < 0 ? -errno : r;
     close(fd);
-    if (r < 0 || (uint64_t)r != a->io.length) {
-        free(d->bytes);
-        d->bytes = NULL;
-        return r < 0 ? r : -EIO;
-    }
-    d->nbytes = (uint32_t)r;
-    d->conn = a->conn;
-    d->tag = a->io.tag;
-    d->offset = a->io.offset;
-    d->total = (uint64_t)st.st_size;
+    if (r >= 0 && (uint64_t)r == a->io.length) {
+        struct msg_block_data m = { .tag = a->io.tag,
+                                    .offset = a->io.offset,
+                                    .total = (uint64_t)st.st_size,
+                                    .bytes = { p, (uint32_t)r } };
+        pthread_mutex_lock(&io->lock);
+        struct head head = { .tag = MSG_BLOCK_DATA, .epoch = io->epoch, .generation = io->generation };
+        pthread_mutex_unlock(&io->lock);
+        proto_encode(&d->frame, &head, &m);
+        d->conn = a->conn;
+    } else if (r >= 0)
+        r = -EIO;
+    free(p);
     return r;
+}
+
+static void hold(struct io *io, struct held h)
+{
+    pthread_mutex_lock(&io->lock);
+    buf_put(&io->held, &h, sizeof h);
+    pthread_mutex_unlock(&io->lock);
 }
 
 static int64_t do_library(struct io *io, const struct action *a)
@@ -111,38 +128,39 @@ static int64_t do_library(struct io *io, const struct action *a)
     if (fd < 0)
         return fd;
     struct stat st;
-    uint8_t *p = fstat(fd, &st) || st.st_size == 0 || st.st_size > 1 << 30 ? NULL : malloc((size_t)st.st_size);
+    uint8_t *p =
+        fstat(fd, &st) || st.st_size == 0 || st.st_size > 1 << 30 ? NULL : malloc((size_t)st.st_size);
     int64_t r = p ? pread(fd, p, (size_t)st.st_size, 0) : -1;
     close(fd);
     struct block_id id = { { 0 } };
     if (r == st.st_size)
         id = block_of_content(p, (size_t)r);
-    struct held h = { a->app, a->io.block, -1, true };
-    if (r == st.st_size && !memcmp(id.b, a->io.block.b, ID_BYTES) && (h.fd = memfd_create("job", MFD_CLOEXEC | MFD_ALLOW_SEALING)) >= 0 &&
-        (write(h.fd, p, (size_t)r) != r || fcntl(h.fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL))) {
-        close(h.fd);
-        h.fd = -1;
-    }
+    bool whole = r == st.st_size && !memcmp(id.b, a->io.block.b, ID_BYTES);
+    struct held h = { .app = a->app,
+                      .id = a->io.block,
+                      .library = true,
+                      .fd = whole ? sealed_memfd("job", p, (size_t)r) : -1 };
     free(p);
     if (h.fd < 0)
         return -EBADMSG;
-    pthread_mutex_lock(&io->lock);
-    buf_put(&io->held, &h, sizeof h);
-    pthread_mutex_unlock(&io->lock);
+    hold(io, h);
     return 0;
 }
 
-static bool may_write(const struct io *io, const char *path)
+/* Is the folder behind this descriptor one of those that the operator named, or in one? */
+static bool may_write(const struct io *io, int dir)
 {
-    char real[PATH_MAX];
-    if (!realpath(path, real))
+    char link[64], real[PATH_MAX], allowed[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", dir);
+    ssize_t n = readlink(link, real, sizeof real - 1);
+    if (n < 0)
         return false;
+    real[n] = 0;
     for (const char *const *w = io->writes; w && *w; w++) {
-        char allowed[PATH_MAX];
         if (!realpath(*w, allowed))
             continue;
-        size_t n = strlen(allowed);
-        if (!strncmp(real, allowed, n) && (real[n] == '/' || real[n] == 0 || (n && allowed[n - 1] == '/')))
+        size_t len = strlen(allowed);
+        if (!strncmp(real, allowed, len) && (real[len] == '/' || real[len] == 0 || allowed[len - 1] == '/'))
             return true;
     }
     return false;
@@ -153,28 +171,33 @@ static int64_t do_token(struct io *io, const struct action *a)
 {
     uint8_t token[ID_BYTES + 1];
     char folder[PATH_MAX];
-    int fd = may_write(io, a->io.path) ? open(a->io.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-    if (fd < 0)
-        return -ENOENT;
-    ssize_t n = read(fd, token, sizeof token);
-    close(fd);
-    if (n != ID_BYTES || a->io.bytes.n != ID_BYTES || memcmp(token, a->io.bytes.p, ID_BYTES))
-        return -ESTALE;
-    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(a->io.path, '/') - a->io.path), a->io.path);
-    struct held h = { a->app, { { 0 } }, open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC), false };
-    if (h.fd < 0)
-        return -errno;
-    pthread_mutex_lock(&io->lock);
-    buf_put(&io->held, &h, sizeof h);
-    pthread_mutex_unlock(&io->lock);
-    return 0;
+    const char *slash = strrchr(a->io.path, '/');
+    snprintf(folder, sizeof folder, "%.*s", (int)(slash ? slash - a->io.path : 0), a->io.path);
+    struct held h = { .app = a->app,
+                      .stage = a->stage,
+                      .fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC) };
+    int fd = h.fd >= 0 && may_write(io, h.fd)
+                 ? openat(h.fd, slash + 1, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+                 : -1;
+    ssize_t n = fd >= 0 ? read(fd, token, sizeof token) : -1;
+    if (fd >= 0)
+        close(fd);
+    if (n == ID_BYTES && a->io.bytes.n == ID_BYTES && !memcmp(token, a->io.bytes.p, ID_BYTES)) {
+        hold(io, h);
+        return 0;
+    }
+    if (h.fd >= 0)
+        close(h.fd);
+    return fd < 0 ? -ENOENT : -ESTALE;
 }
 
-static struct held *find_held(struct io *io, uint64_t app, const struct block_id *id)
+/* A library, or without one the output of a stage. */
+static struct held *find_held(struct io *io, uint64_t app, const struct block_id *id, uint32_t stage)
 {
     struct held *v = (struct held *)io->held.p;
     for (size_t i = io->held.n / sizeof *v; i-- > 0;)
-        if (v[i].app == app && v[i].library == (id != NULL) && (!id || !memcmp(v[i].id.b, id->b, ID_BYTES)))
+        if (v[i].app == app && v[i].library == (id != NULL) &&
+            (id ? !memcmp(v[i].id.b, id->b, ID_BYTES) : v[i].stage == stage))
             return &v[i];
     return NULL;
 }
@@ -189,7 +212,7 @@ static int64_t do_sync(struct io *io, const struct action *a)
 {
     char name[32];
     pthread_mutex_lock(&io->lock);
-    struct held *h = find_held(io, a->app, NULL);
+    struct held *h = find_held(io, a->app, NULL, a->stage);
     int fd = h ? openat(h->fd, part_name(a->part, a->attempt, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
     pthread_mutex_unlock(&io->lock);
     if (fd < 0)
@@ -209,13 +232,25 @@ static int64_t do_look(const struct action *a)
     return 0;
 }
 
+/* Close what is held for the application, or only a stage's output. */
+static void let_go(struct io *io, uint64_t app, uint32_t stage)
+{
+    struct held *v = (struct held *)io->held.p;
+    size_t n = io->held.n / sizeof *v, kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (v[i].app == app && (stage == UINT32_MAX || (!v[i].library && v[i].stage == stage)))
+            close(v[i].fd);
+        else
+            v[kept++] = v[i];
+    io->held.n = kept * sizeof *v;
+}
+
 static int64_t do_free(struct io *io, const struct action *a)
 {
-    if (a->stage == UINT32_MAX) {
+    if (a->stage == UINT32_MAX)
         files_remove_app(io->files, a->app);
-        io_app_gone(io, a->app);
-    }
     pthread_mutex_lock(&io->lock);
+    let_go(io, a->app, a->stage);
     struct stored *v = (struct stored *)io->stored.p;
     size_t n = io->stored.n / sizeof *v, kept = 0;
     for (size_t i = 0; i < n; i++) {
@@ -235,7 +270,8 @@ static int64_t perform(struct io *io, const struct action *a, struct io_done *d)
     int64_t r;
     switch (a->io.op) {
     case IO_ADOPT:
-        r = files_adopt(io->files, a->io.host, a->io.last, a->app, a->stage, a->part, a->attempt, a->io.block);
+        r = files_adopt(io->files, a->io.host, a->io.last, a->app, a->stage, a->part, a->attempt,
+                        a->io.block);
         if (r >= 0)
             remember(io, a->app, a->stage, a->io.block);
         return r;
@@ -262,30 +298,52 @@ static void request_free(struct request *r)
     free(r);
 }
 
+/* The next request; NULL: not now.  An IO_FREE waits for what was asked for before it of that application. */
+static struct request *next_request(struct io *io)
+{
+    struct request *r = io->first;
+    for (int i = 0; r && r->act.io.op == IO_FREE && i < THREADS; i++)
+        if (io->busy[i] == r->act.app)
+            return NULL;
+    if (r && !(io->first = r->next))
+        io->last = &io->first;
+    return r;
+}
+
+static struct answer *answer_to(struct io *io, struct request *r)
+{
+    struct answer *an = calloc(1, sizeof *an);
+    if (!an)
+        abort();
+    an->done.id = r->act.id;
+    an->done.result = perform(io, &r->act, &an->done);
+    request_free(r);
+    return an;
+}
+
 static void *worker(void *arg)
 {
     struct io *io = arg;
     pthread_mutex_lock(&io->lock);
+    int me = io->seats++;
     while (!io->stop || io->first) {
-        struct request *r = io->first;
+        struct request *r = next_request(io);
         if (!r) {
             pthread_cond_wait(&io->work, &io->lock);
             continue;
         }
-        if (!(io->first = r->next))
-            io->last = &io->first;
+        io->busy[me] = r->act.app;
         pthread_mutex_unlock(&io->lock);
-        struct answer *an = calloc(1, sizeof *an);
-        if (!an)
-            abort();
-        an->done.id = r->act.id;
-        an->done.result = perform(io, &r->act, &an->done);
-        request_free(r);
+        struct answer *an = answer_to(io, r);
         pthread_mutex_lock(&io->lock);
+        io->busy[me] = 0;
+        if (io->first)
+            pthread_cond_broadcast(&io->work);
         *io->answers_last = an;
         io->answers_last = &an->next;
         eventfd_write(io->fd, 1);
     }
+    pthread_cond_broadcast(&io->work);
     pthread_mutex_unlock(&io->lock);
     return NULL;
 }
@@ -302,7 +360,8 @@ struct io *io_new(struct files *files, const char *const *writes, struct error *
     pthread_mutex_init(&io->lock, NULL);
     pthread_cond_init(&io->work, NULL);
     io->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    while (io->fd >= 0 && io->nthreads < THREADS && pthread_create(&io->threads[io->nthreads], NULL, worker, io) == 0)
+    while (io->fd >= 0 && io->nthreads < THREADS &&
+           pthread_create(&io->threads[io->nthreads], NULL, worker, io) == 0)
         io->nthreads++;
     if (io->nthreads < THREADS) {
         error_sys(e, "the I/O threads can't start");
@@ -325,13 +384,21 @@ void io_free(struct io **iop)
     for (int i = 0; i < io->nthreads; i++)
         pthread_join(io->threads[i], NULL);
     while (io_take(io, &d))
-        free(d.bytes);
+        buf_fini(&d.frame);
     for (size_t i = 0; i < io->held.n / sizeof(struct held); i++)
         close(((struct held *)io->held.p)[i].fd);
     close(io->fd);
     buf_fini(&io->held);
     buf_fini(&io->stored);
     free(io);
+}
+
+void io_stamp(struct io *io, uint64_t epoch, uint64_t generation)
+{
+    pthread_mutex_lock(&io->lock);
+    io->epoch = epoch;
+    io->generation = generation;
+    pthread_mutex_unlock(&io->lock);
 }
 
 static void *copied(const void *p, size_t n)
@@ -385,12 +452,14 @@ bool io_take(struct io *io, struct io_done *out)
     return true;
 }
 
-int io_save_open(struct io *io, uint64_t app, uint32_t part, uint32_t attempt)
+int io_save_open(struct io *io, uint64_t app, uint32_t stage, uint32_t part, uint32_t attempt)
 {
     char name[32];
     pthread_mutex_lock(&io->lock);
-    struct held *h = find_held(io, app, NULL);
-    int fd = h ? openat(h->fd, part_name(part, attempt, name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666) : -1;
+    struct held *h = find_held(io, app, NULL, stage);
+    if (h)
+        unlinkat(h->fd, part_name(part, attempt, name), 0);
+    int fd = h ? openat(h->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666) : -1;
     int r = fd >= 0 ? fd : h ? -errno : -ENOENT;
     pthread_mutex_unlock(&io->lock);
     return r;
@@ -399,22 +468,8 @@ int io_save_open(struct io *io, uint64_t app, uint32_t part, uint32_t attempt)
 int io_library_fd(struct io *io, uint64_t app, struct block_id id)
 {
     pthread_mutex_lock(&io->lock);
-    struct held *h = find_held(io, app, &id);
+    struct held *h = find_held(io, app, &id, 0);
     int fd = h ? h->fd : -1;
     pthread_mutex_unlock(&io->lock);
     return fd;
-}
-
-void io_app_gone(struct io *io, uint64_t app)
-{
-    pthread_mutex_lock(&io->lock);
-    struct held *v = (struct held *)io->held.p;
-    size_t n = io->held.n / sizeof *v, kept = 0;
-    for (size_t i = 0; i < n; i++)
-        if (v[i].app == app)
-            close(v[i].fd);
-        else
-            v[kept++] = v[i];
-    io->held.n = kept * sizeof *v;
-    pthread_mutex_unlock(&io->lock);
 }

@@ -24,13 +24,17 @@ void app_send(struct executor *x, const struct app *a, uint8_t tag, const void *
 static void on_hello(struct executor *x, struct conn *c, const struct msg_hello *m)
 {
     if (m->major != PROTO_MAJOR) {
-        refuse(x, c->id, REFUSE_VERSION, 0, m->major < PROTO_MAJOR ? "this executor speaks a newer protocol: upgrade the driver"
-                                                                  : "this executor speaks an older protocol: upgrade the executor");
+        refuse(x, c->id, REFUSE_VERSION, 0,
+               m->major < PROTO_MAJOR ? "this executor speaks a newer protocol: upgrade the driver"
+                                      : "this executor speaks an older protocol: upgrade the executor");
         return;
     }
+    c->hello = true;
     c->data = m->plane == 1;
-    if (c->data && c->role == ROLE_DRIVER)
-        c->app->data = c->id;
+    if (!c->data || c->role != ROLE_DRIVER)
+        return;
+    c->app->data = c->id;
+    libs_fetch(x, c->app);
 }
 
 /* Every attempt that is alive here: queued or under way. */
@@ -40,9 +44,11 @@ static struct rec_run *live_runs(struct executor *x, struct app *a, uint32_t *n)
     MAP_EACH(&x->hosts, i) {
         struct host *h = map_at(&x->hosts, i);
         if (h->lease && h->lease->app == a)
-            buf_put(&all, h->under_way.v.p + h->under_way.head * sizeof(struct run), h->under_way.v.n - h->under_way.head * sizeof(struct run));
+            buf_put(&all, h->under_way.v.p + h->under_way.head * sizeof(struct run),
+                    h->under_way.v.n - h->under_way.head * sizeof(struct run));
     }
-    buf_put(&all, a->queue.v.p + a->queue.head * sizeof(struct run), a->queue.v.n - a->queue.head * sizeof(struct run));
+    buf_put(&all, a->queue.v.p + a->queue.head * sizeof(struct run),
+            a->queue.v.n - a->queue.head * sizeof(struct run));
     MAP_EACH(&x->jobs, i) { /* done, but its output is still being adopted */
         const struct job *j = map_at(&x->jobs, i);
         struct run r = { j->report.stage, j->report.part, 1, j->report.attempt };
@@ -50,6 +56,8 @@ static struct rec_run *live_runs(struct executor *x, struct app *a, uint32_t *n)
             buf_put(&all, &r, sizeof r);
     }
     *n = (uint32_t)(all.n / sizeof(struct run));
+    if (*n > LIVE_MAX) /* more than the limits of queue and hosts allow together */
+        *n = LIVE_MAX;
     struct rec_run *out = arena_alloc(&x->out->arena, (*n + 1u) * sizeof *out);
     for (uint32_t i = 0; i < *n; i++) {
         const struct run *r = (const struct run *)all.p + i;
@@ -68,6 +76,7 @@ static void on_attach(struct executor *x, struct conn *c, const struct msg_attac
     if (a->control && a->control != c->id)
         actions_add(x->out, ACT_CUT)->conn = a->control;
     a->control = c->id;
+    done_flush(x, a); /* into what is resent below, in order */
     a->attached = true;
     beat_init(&a->beat, x->now);
     for (uint32_t i = 0; i < m->leases.n; i++) {
@@ -77,7 +86,6 @@ static void on_attach(struct executor *x, struct conn *c, const struct msg_attac
         l->state = LEASE_ATTACHED;
         leases[n++].id = l->lease;
     }
-    done_flush(x, a); /* made while nobody listened: resent with the others */
     done_resend(x, a, m->done_seq);
     back.live.v = live_runs(x, a, &nlive);
     back.live.n = nlive;
@@ -95,7 +103,8 @@ static void on_attach(struct executor *x, struct conn *c, const struct msg_attac
 static void driver_data(struct executor *x, uint8_t tag, conn_id from, const void *m)
 {
     struct pull_result r;
-    if (tag == MSG_BLOCK_DATA ? pulls_on_data(x->pulls, from, m, x->out, &r) : pulls_on_err(x->pulls, from, m, &r))
+    if (tag == MSG_BLOCK_DATA ? pulls_on_data(x->pulls, from, m, x->out, &r)
+                              : pulls_on_err(x->pulls, from, m, &r))
         pull_ended(x, &r);
 }
 
@@ -103,7 +112,10 @@ static void from_driver(struct executor *x, struct conn *c, uint8_t tag, const v
 {
     struct app *a = c->app;
     switch (tag) {
-    case MSG_BEAT: frame_send(x, c->id, MSG_BEAT_ACK, &(struct msg_beat_ack){ .seq = ((const struct msg_beat *)m)->seq }); break;
+    case MSG_BEAT:
+        frame_send(x, c->id, MSG_BEAT_ACK,
+                   &(struct msg_beat_ack){ .seq = ((const struct msg_beat *)m)->seq });
+        break;
     case MSG_BEAT_ACK: beat_echo(&a->beat, ((const struct msg_beat_ack *)m)->seq); break;
     case MSG_STAGE: on_stage(x, a, m, frame); break;
     case MSG_TASKS: on_tasks(x, a, m); break;
@@ -154,11 +166,13 @@ void app_frame(struct executor *x, struct conn *c, uint8_t tag, struct bytes fra
         refuse(x, c->id, REFUSE_DENIED, 0, "this key is another application's");
     else if (tag == MSG_HELLO)
         on_hello(x, c, m);
+    else if (!c->hello)
+        refuse(x, c->id, REFUSE_VERSION, tag, "HELLO first");
     else if (tag == MSG_BLOCK_GET)
         on_block_get(x, c, m);
     else if (c->role != ROLE_DRIVER)
         refuse(x, c->id, REFUSE_ROLE, tag, "a fetch key only fetches");
-    else if (tag == MSG_ATTACH)
+    else if (tag == MSG_ATTACH && !c->data)
         on_attach(x, c, m);
     else if (c->id != c->app->control && !c->data)
         refuse(x, c->id, REFUSE_NO_LEASE, tag, "ATTACH first");
@@ -170,16 +184,16 @@ void app_conn_down(struct executor *x, struct conn *c)
 {
     struct pull_result r;
     struct app *a = c->app;
-    while (pulls_on_down(x->pulls, c->id, &r))
-        pull_ended(x, &r);
-    if (!a)
-        return;
-    if (a->control == c->id) {
+    if (a && a->control == c->id) {
         a->control = 0;
         a->attached = false;
     }
-    if (a->data == c->id)
+    if (a && a->data == c->id)
         a->data = 0;
+    while (pulls_on_down(x->pulls, c->id, &r))
+        pull_ended(x, &r);
+    if (a)
+        libs_fetch(x, a); /* when the driver has dialled anew already */
 }
 
 /* ---- the end ------------------------------------------------------------ */
@@ -213,11 +227,8 @@ static void forget_blocks(struct executor *x, const struct app *a)
 {
     MAP_EACH(&x->blocks, i) {
         struct block *b = map_at(&x->blocks, i);
-        if (b->app != a)
-            continue;
-        x->block_bytes -= b->bytes;
-        map_del(&x->blocks, map_key(&x->blocks, i));
-        free(b);
+        if (b->app == a)
+            block_drop(x, b);
     }
 }
 
@@ -234,7 +245,8 @@ void app_settle(struct executor *x, struct app *a)
     const uint8_t *keys[2] = { a->driver_key, a->fetch_key };
     for (int i = 0; i < 2 && !FERRO_PLANT(keys_not_revoked); i++)
         memcpy(actions_add(x->out, ACT_REVOKE)->admit.key, keys[i], KEY_BYTES);
-    io_start(x, JOB_FREE, IO_FREE, a->app, &j)->stage = UINT32_MAX;
+    if (!FERRO_PLANT(blocks_kept))
+        io_start(x, JOB_FREE, IO_FREE, a->app, &j)->stage = UINT32_MAX;
     member_send(x, MSG_APP_ENDED, &(struct msg_app_ended){ .app = a->app });
     executor_event(x, "app.ended", a->app, 0, 0, 0);
     MAP_EACH(&x->conns, i) {
@@ -260,18 +272,29 @@ void app_end(struct executor *x, struct app *a)
         app_settle(x, a);
 }
 
+uint64_t app_deadline(const struct executor *x, const struct app *a)
+{
+    uint64_t hosts = a->beat.renewed_ns + x->config.driver_silent_ms * MS + 1;
+    uint64_t blocks = a->beat.renewed_ns + x->config.app_keep_ms * MS + 1;
+    uint64_t next = hosts > x->now ? hosts : blocks;
+    if (a->ending)
+        return UINT64_MAX;
+    return a->attached && a->beat.next_ns < next ? a->beat.next_ns : next;
+}
+
 /* Silence of a driver ends its hosts, and later its blocks. */
 static void app_time(struct executor *x, struct app *a)
 {
     uint64_t silent = beat_silence_ns(&a->beat, x->now);
     if (a->ending)
         return;
-    if (beat_due(&a->beat, x->now, x->beat_ms * MS) && a->attached)
+    if (a->attached && beat_due(&a->beat, x->now, x->beat_ms * MS))
         app_send(x, a, MSG_BEAT, &(struct msg_beat){ .seq = a->beat.seq });
     if (silent > x->config.app_keep_ms * MS) {
-        actions_log(x->out, LOG_WARN, "app %llu: its driver is silent; its blocks go", (unsigned long long)a->app);
+        actions_log(x->out, LOG_WARN, "app %llu: its driver is silent; its blocks go",
+                    (unsigned long long)a->app);
         app_end(x, a);
-    } else if (silent > x->config.driver_silent_ms * MS)
+    } else if (silent > x->config.driver_silent_ms * MS && !FERRO_PLANT(silent_driver_served))
         MAP_EACH(&x->leases, i) {
             struct lease *l = map_at(&x->leases, i);
             if (l->app == a && l->state == LEASE_ATTACHED)

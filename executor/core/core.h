@@ -15,13 +15,20 @@
 
 #define MS 1000000ull
 #define APPS_MAX 1024
-#define STAGES_MAX 4096            /* of one application at once */
-#define BLOCKS_MAX 4194304         /* outputs that one executor keeps */
-#define QUEUE_RUNS_MAX 65536       /* unstarted runs of one application */
-#define UNACKED_MAX 4096           /* DONEs that a driver has not acknowledged */
-#define HOST_AHEAD_NS 500000       /* work that a host holds ahead */
+#define STAGES_MAX 4096      /* of one application at once */
+#define BLOCKS_MAX 4194304   /* outputs that one executor keeps */
+#define QUEUE_RUNS_MAX 32768 /* unstarted runs of one application */
+#define RUNS_A_FRAME 4096    /* in one RECALLED */
+#define LIVE_MAX 65536       /* in one ATTACHED */
+#define UNACKED_MAX 4096     /* DONEs that a driver has not acknowledged: past that nothing more is started */
+#define UNACKED_BYTES_MAX (64u << 20)
+#define JOBS_MAX 4096          /* file work under way: past that nothing more is started */
+#define LOAD_MS_MAX 30000      /* a host that has not loaded its job by then is given up */
+#define SPAWN_RETRY_MS_MIN 100 /* after a host that ended before it had work */
+#define SPAWN_RETRY_MS_MAX 5000
+#define HOST_AHEAD_NS 500000 /* work that a host holds ahead */
 #define HOST_AHEAD_MAX 256
-#define SERVES_MAX 64              /* chunks under way for one connection */
+#define SERVES_MAX 64 /* chunks under way for one connection */
 #define RETRY_MS_MIN 50
 #define RETRY_MS_MAX 1000
 
@@ -42,13 +49,20 @@ enum host_state { HOST_BLANK, HOST_LOADING, HOST_UP, HOST_ENDING };
 enum lease_state { LEASE_RESERVED, LEASE_ATTACHED, LEASE_CLOSING };
 enum stage_state { STAGE_CHECKING, STAGE_READY };
 
+/* One version of a STAGE: lives as long as the stage or a host that was told it. */
+struct told {
+    uint32_t refs;
+    struct buf frame;   /* the whole STAGE frame */
+    struct arena arena; /* holds msg's lists */
+    const struct msg_stage *msg;
+};
+
 struct stage {
-    uint32_t stage, version;
+    uint32_t stage;
     uint32_t save; /* HOST_STAGE.save */
     enum stage_state state;
-    struct buf frame;           /* the whole STAGE frame */
-    struct arena arena;         /* holds msg's lists */
-    const struct msg_stage *msg;
+    uint64_t task_ns;  /* moving average */
+    struct told *told; /* the newest version */
 };
 
 struct lease {
@@ -57,6 +71,7 @@ struct lease {
     uint32_t slots;
     uint64_t memory;
     enum lease_state state;
+    bool said;            /* LEASE_CLOSED is sent */
     uint64_t deadline_ns; /* reserved: attach by then; closing: hosts are killed then */
     char words[257];
 };
@@ -66,37 +81,38 @@ struct host {
     enum host_state state;
     struct lease *lease;    /* borrowed; NULL: blank */
     struct runs under_way;  /* oldest first: the head is what it runs */
-    uint64_t head_since_ns; /* when the head can have begun */
-    uint32_t stage, version; /* the stage that it was told last */
-    bool told;
-    enum cause ending;      /* why it is killed: what its head failed of */
+    uint64_t head_since_ns; /* when the head (or its loading) can have begun */
+    struct told *told;      /* referenced: the stage that it was told last */
+    bool to_disk;           /* and whether its output goes to the disk */
+    enum cause ending;      /* why it is killed: what it ran failed of */
+    struct run blamed;      /* what it ran then, as far as we knew; count 0: nothing */
     uint64_t resident;
-    struct fetch *fetch;    /* owned; its FETCH under way */
+    struct fetch *fetch; /* owned; its FETCH under way */
 };
 
 struct app {
     uint64_t app;
     uint8_t driver_key[KEY_BYTES], fetch_key[KEY_BYTES], fetch_secret[KEY_BYTES];
-    uint32_t own;            /* number of the fetch key pair, to dial with */
-    conn_id control, data;   /* the driver's; 0: none */
+    uint32_t own;          /* number of the fetch key pair, to dial with */
+    conn_id control, data; /* the driver's; 0: none */
     bool attached;
-    struct beat beat;        /* judges the driver */
-    bool ending;             /* APP_END came; goes when its leases are closed */
-    struct map stages;       /* -> struct stage, owned */
-    struct runs queue;       /* unstarted */
-    uint64_t task_ns;        /* moving average */
-    uint32_t libs;           /* 0 unknown, 1 being fetched, 2 here */
-    uint32_t libs_left;
-    struct buf lib_list;     /* of struct rec_lib, names in `keep` */
+    struct beat beat;               /* judges the driver */
+    bool ending;                    /* APP_END came; goes when its leases are closed */
+    struct map stages;              /* -> struct stage, owned */
+    struct runs queue;              /* unstarted */
+    uint64_t libs_asked, libs_here; /* a bit each of lib_list */
+    bool load_failed;               /* the last host could not load it: next try when there are tasks */
+    struct buf lib_list;            /* of struct rec_lib, names in `keep` */
     struct arena keep;
-    uint64_t done_seq;       /* of the last DONE made */
-    struct buf unacked;      /* frames of DONE, each after u64 seq and u32 size */
-    struct buf out_runs;     /* of struct rec_run: successes to tell at the end of this step */
-    struct buf out_reports;  /* of struct rec_report, bytes in out_arena */
+    uint64_t done_seq;  /* of the last DONE made */
+    struct buf unacked; /* frames of DONE, each after u64 seq and u32 size */
+    uint32_t nunacked;
+    struct buf out_runs;    /* of struct rec_run: successes to tell at the end of this step */
+    struct buf out_reports; /* of struct rec_report, bytes in out_arena */
     struct arena out_arena;
     uint64_t out_busy_ns;
-    struct map copies;       /* name -> struct copy, owned */
-    struct map peers;        /* incarnation's hash -> struct source, owned */
+    struct map copies; /* name -> struct copy, owned */
+    struct map peers;  /* incarnation's hash -> struct source, owned */
 };
 
 /* One block that we have: outputs of tasks. */
@@ -104,6 +120,7 @@ struct block {
     struct app *app; /* borrowed */
     struct block_id id;
     uint32_t stage;
+    bool disk;
     uint64_t bytes;
 };
 
@@ -113,6 +130,8 @@ struct source {
     struct app *app; /* borrowed */
     uint64_t hash;
     bool up;
+    uint32_t pulls;     /* under way or waiting */
+    uint64_t heard_ns;  /* since when it owes an answer, when pulls > 0 */
     struct buf waiting; /* of struct pull_want, until it is up */
 };
 
@@ -122,6 +141,7 @@ struct copy {
     struct block_id id;
     struct app *app; /* borrowed */
     uint32_t stage;
+    conn_id source; /* 0: the driver */
     bool here;
     uint64_t base, length, total;
     struct buf waiting; /* of struct waiter */
@@ -137,6 +157,7 @@ struct fetch {
     struct rec_want wants[HOST_FDS_MAX];
     struct rec_got got[HOST_FDS_MAX];
     struct block_ref refs[HOST_FDS_MAX];
+    const struct rec_peer *from[HOST_FDS_MAX]; /* of what the host was told; NULL: our own */
     char words[HOST_FDS_MAX][257];
 };
 
@@ -156,7 +177,7 @@ struct conn {
     conn_id id;
     struct app *app; /* borrowed: driver's or a fetcher's application */
     enum role role;
-    bool data;
+    bool hello, data;
     uint32_t serving;
 };
 
@@ -170,27 +191,30 @@ struct executor {
     conn_id manager;
     uint64_t retry_ns, retry_ms;
     uint64_t epoch, generation, beat_ms;
+    bool welcomed;    /* on this connection */
+    bool enrolled;    /* and not joined since: a refused key now is no reason to enrol at once */
     struct beat beat; /* judges the manager */
-    bool drained_said, draining, exiting;
+    bool draining, exiting;
     uint64_t drain_until_ns;
 
-    struct map apps;   /* -> struct app, owned */
-    struct map leases; /* -> struct lease, owned */
-    struct map hosts;  /* -> struct host, owned */
-    struct map blocks; /* name -> struct block, owned */
-    struct map conns;  /* -> struct conn, owned: accepted ones */
-    struct map jobs;   /* io id -> struct job, owned */
+    struct map apps;    /* -> struct app, owned */
+    struct map leases;  /* -> struct lease, owned */
+    struct map hosts;   /* -> struct host, owned */
+    struct map blocks;  /* name -> struct block, owned */
+    struct map conns;   /* -> struct conn, owned: accepted ones */
+    struct map jobs;    /* io id -> struct job, owned */
     struct map sources; /* conn -> struct source, borrowed from apps */
     struct map copies;  /* number -> struct copy, borrowed from apps */
     struct pulls *pulls;
     uint64_t next_conn, next_io, next_host, next_copy;
+    uint64_t fill_ns, fill_ms; /* no host is started before; 0: at once */
     uint32_t next_own;
     uint64_t block_bytes, refused;
     uint32_t slots_used;
 
     struct actions *out; /* of this step */
     uint64_t now;
-    struct arena in;     /* decoded messages of this step */
+    struct arena in; /* decoded messages of this step */
 };
 
 /* member.c */
@@ -208,6 +232,7 @@ void on_lease_open(struct executor *x, const struct msg_lease_open *m);
 void lease_close(struct executor *x, struct lease *l, uint64_t grace_ms, const char *words);
 void lease_settle(struct executor *x, struct lease *l); /* closing and no host left: LEASE_CLOSED */
 void leases_time(struct executor *x);
+uint32_t leases_open(const struct executor *x, const struct app *a); /* not closing */
 
 /* app.c */
 struct app *app_by_key(struct executor *x, const uint8_t key[KEY_BYTES], enum role role);
@@ -216,12 +241,22 @@ void app_end(struct executor *x, struct app *a);
 void app_settle(struct executor *x, struct app *a); /* ending and no lease left: gone */
 void app_conn_down(struct executor *x, struct conn *c);
 void apps_time(struct executor *x);
+uint64_t app_deadline(const struct executor *x, const struct app *a);
 void app_send(struct executor *x, const struct app *a, uint8_t tag, const void *msg);
 
 /* stage.c */
 void on_stage(struct executor *x, struct app *a, const struct msg_stage *m, struct bytes frame);
 void stage_free(struct stage *s);
+void told_drop(struct told **t);
 void on_block_free(struct executor *x, struct app *a, const struct msg_block_free *m);
+void block_add(struct executor *x, struct app *a, struct block_id id, uint32_t stage, uint64_t bytes,
+               bool disk);
+void block_drop(struct executor *x, struct block *b);
+void libs_fetch(struct executor *x,
+                struct app *a); /* what is neither here nor asked for, when the driver can be asked */
+bool libs_here(const struct app *a);
+void load_failed(struct executor *x, struct app *a, const char *words,
+                 const char *tail); /* the first waiting task is told, and counts */
 void libs_arrived(struct executor *x, struct copy *c, uint32_t code, const char *words);
 void stage_job_done(struct executor *x, struct job *j, int64_t result);
 
@@ -231,9 +266,9 @@ void on_recall(struct executor *x, struct app *a, const struct msg_recall *m);
 void on_cancel(struct executor *x, struct app *a, const struct msg_cancel *m);
 void tasks_dispatch(struct executor *x, struct app *a);
 void tasks_give_back(struct executor *x, struct app *a); /* RECALLED: all that is unstarted */
-void on_host_done(struct executor *x, struct host *h, const struct msg_done *m);
-void report_fail(struct executor *x, struct app *a, struct run task, enum cause cause, int signal, uint64_t peak, uint64_t ms,
-                 const char *words, const char *tail);
+void on_host_done(struct executor *x, struct host *h, const struct msg_done *m, const char *tail);
+void report_fail(struct executor *x, struct app *a, struct run task, enum cause cause, int signal,
+                 uint64_t peak, uint64_t ms, const char *words, const char *tail);
 void report_add(struct executor *x, struct app *a, const struct rec_report *r);
 void report_job_done(struct executor *x, struct job *j, int64_t result);
 
@@ -244,10 +279,12 @@ void on_done_ack(struct executor *x, struct app *a, const struct msg_done_ack *m
 struct rec_report report_copy(struct arena *a, const struct rec_report *r);
 
 /* runs.c */
-void runs_push(struct runs *q, struct run r);       /* joined to the last where it continues it */
+void runs_push(struct runs *q, struct run r);                  /* joined to the last where it continues it */
 bool runs_pop(struct runs *q, uint32_t most, struct run *out); /* up to `most` tasks of the first run */
-bool runs_take(struct runs *q, uint32_t stage, uint32_t part, uint32_t attempt, struct run *rest); /* remove one task */
+/* Remove the tasks of `what` that are there; each piece goes to `removed` (of struct run; may be NULL).  How many. */
+uint64_t runs_remove(struct runs *q, struct run what, struct buf *removed);
 bool runs_peek(const struct runs *q, struct run *out);
+uint32_t runs_entries(const struct runs *q);
 void runs_fini(struct runs *q);
 
 /* hosts.c */
@@ -255,7 +292,7 @@ void hosts_fill(struct executor *x); /* a blank host for each slot without one *
 void hosts_assign(struct executor *x, struct lease *l);
 void host_send(struct executor *x, struct host *h, uint8_t tag, const void *msg);
 void host_kill(struct executor *x, struct host *h, enum cause why);
-void host_frame(struct executor *x, struct host *h, struct bytes frame);
+void host_frame(struct executor *x, struct host *h, struct bytes frame, const char *tail);
 void host_exited(struct executor *x, struct host *h, const struct event *ev);
 void host_memory(struct executor *x, struct host *h, uint64_t bytes);
 void hosts_time(struct executor *x);
@@ -268,7 +305,10 @@ void fetch_looked(struct executor *x, struct job *j, int64_t result);
 void pull_ended(struct executor *x, const struct pull_result *r);
 void source_up(struct executor *x, struct source *s);
 void source_down(struct executor *x, struct source *s);
-struct copy *copy_start(struct executor *x, struct app *a, const struct pull_want *want, uint64_t from_hash, const struct rec_peer *peer);
+void sources_time(struct executor *x); /* one that owes an answer for too long is given up */
+uint64_t sources_deadline(const struct executor *x);
+struct copy *copy_start(struct executor *x, struct app *a, const struct pull_want *want,
+                        const struct rec_peer *peer);
 void app_drop_copies(struct executor *x, struct app *a, uint32_t stage); /* UINT32_MAX: all */
 
 /* serve.c */
@@ -278,10 +318,11 @@ void serve_done(struct executor *x, struct job *j, int64_t result);
 /* executor.c */
 uint64_t block_key(uint64_t app, struct block_id id);
 struct job *job_new(struct executor *x, enum job_kind kind, uint64_t app);
-struct action *io_action(struct executor *x, struct job *j, uint64_t io, enum io_op op);
-struct action *io_start(struct executor *x, enum job_kind kind, enum io_op op, uint64_t app, struct job **job);
+struct action *io_start(struct executor *x, enum job_kind kind, enum io_op op, uint64_t app,
+                        struct job **job);
 void frame_send(struct executor *x, conn_id conn, uint8_t tag, const void *msg);
 void refuse(struct executor *x, conn_id conn, enum refusal code, uint64_t about, const char *words);
-void executor_event(struct executor *x, const char *name, uint64_t app, uint64_t id, uint32_t stage, uint32_t part);
+void executor_event(struct executor *x, const char *name, uint64_t app, uint64_t id, uint32_t stage,
+                    uint32_t part);
 
 #endif

@@ -11,6 +11,7 @@ static void keep_unacked(struct app *a, const struct buf *frame)
     buf_put(&a->unacked, &a->done_seq, sizeof a->done_seq);
     buf_put(&a->unacked, &n, sizeof n);
     buf_put(&a->unacked, frame->p, frame->n);
+    a->nunacked++;
 }
 
 static void send_frame(struct executor *x, const struct app *a, const uint8_t *p, uint32_t n)
@@ -27,10 +28,12 @@ static void flush_some(struct executor *x, struct app *a, uint32_t first, uint32
     struct msg_done m = { .app = a->app, .seq = ++a->done_seq, .busy_ns = runs ? a->out_busy_ns : 0 };
     struct buf frame = { 0 };
     if (runs)
-        m.runs.v = (const struct rec_run *)a->out_runs.p, m.runs.n = (uint32_t)(a->out_runs.n / sizeof(struct rec_run));
+        m.runs.v = (const struct rec_run *)a->out_runs.p,
+        m.runs.n = (uint32_t)(a->out_runs.n / sizeof(struct rec_run));
     m.reports.v = (const struct rec_report *)a->out_reports.p + first;
     m.reports.n = nreports;
-    proto_encode(&frame, &(struct head){ .tag = MSG_DONE, .epoch = x->epoch, .generation = x->generation }, &m);
+    proto_encode(&frame, &(struct head){ .tag = MSG_DONE, .epoch = x->epoch, .generation = x->generation },
+                 &m);
     keep_unacked(a, &frame);
     send_frame(x, a, frame.p, (uint32_t)frame.n);
     buf_fini(&frame);
@@ -52,7 +55,18 @@ void done_flush(struct executor *x, struct app *a)
     a->out_busy_ns = 0;
 }
 
-/* Walk over the kept frames: send those after `after`, forget those up to `upto`. */
+/* Made under an earlier epoch or generation, perhaps: said again under today's. */
+static void send_again(struct executor *x, const struct app *a, const uint8_t *p, uint32_t n)
+{
+    struct head head;
+    struct arena arena = { 0 };
+    const void *m = proto_decode(&arena, (struct bytes){ p, n }, &head, NULL);
+    if (m)
+        app_send(x, a, MSG_DONE, m);
+    arena_fini(&arena);
+}
+
+/* Walk over the kept frames: forget those up to `upto`, send the others again when asked to. */
 static void walk(struct executor *x, struct app *a, uint64_t upto, bool send)
 {
     size_t at = 0, keep = 0;
@@ -62,10 +76,11 @@ static void walk(struct executor *x, struct app *a, uint64_t upto, bool send)
         memcpy(&seq, a->unacked.p + at, sizeof seq);
         memcpy(&n, a->unacked.p + at + sizeof seq, sizeof n);
         size_t whole = sizeof seq + sizeof n + n;
-        if (seq <= upto)
+        if (seq <= upto) {
             keep = at + whole;
-        else if (send)
-            send_frame(x, a, a->unacked.p + at + sizeof seq + sizeof n, n);
+            a->nunacked--;
+        } else if (send)
+            send_again(x, a, a->unacked.p + at + sizeof seq + sizeof n, n);
         else
             break;
         at += whole;
@@ -76,13 +91,13 @@ static void walk(struct executor *x, struct app *a, uint64_t upto, bool send)
 
 void done_resend(struct executor *x, struct app *a, uint64_t after)
 {
-    if (!FERRO_PLANT(done_not_resent))
-        walk(x, a, after, true);
+    walk(x, a, after, !FERRO_PLANT(done_not_resent));
 }
 
 void on_done_ack(struct executor *x, struct app *a, const struct msg_done_ack *m)
 {
     walk(x, a, m->seq, false);
+    tasks_dispatch(x, a); /* they may have waited for it */
 }
 
 struct rec_report report_copy(struct arena *a, const struct rec_report *r)

@@ -41,6 +41,7 @@ void executor_free(struct executor **xp)
     MAP_EACH(&x->hosts, i) {
         struct host *h = map_at(&x->hosts, i);
         runs_fini(&h->under_way);
+        told_drop(&h->told);
         free(h->fetch);
         free(h);
     }
@@ -56,7 +57,8 @@ void executor_free(struct executor **xp)
         job_free(map_at(&x->jobs, i));
     MAP_EACH(&x->conns, i)
         free(map_at(&x->conns, i));
-    struct map *maps[] = { &x->apps, &x->leases, &x->hosts, &x->blocks, &x->conns, &x->jobs, &x->sources, &x->copies };
+    struct map *maps[] = { &x->apps,  &x->leases, &x->hosts,   &x->blocks,
+                           &x->conns, &x->jobs,   &x->sources, &x->copies };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_fini(maps[i]);
     actions_fini(&none);
@@ -105,10 +107,12 @@ void frame_send(struct executor *x, conn_id conn, uint8_t tag, const void *msg)
 void refuse(struct executor *x, conn_id conn, enum refusal code, uint64_t about, const char *words)
 {
     x->refused++;
-    frame_send(x, conn, MSG_REFUSE, &(struct msg_refuse){ .code = code, .about = about, .words = bytes_of(words) });
+    frame_send(x, conn, MSG_REFUSE,
+               &(struct msg_refuse){ .code = code, .about = about, .words = bytes_of(words) });
 }
 
-void executor_event(struct executor *x, const char *name, uint64_t app, uint64_t id, uint32_t stage, uint32_t part)
+void executor_event(struct executor *x, const char *name, uint64_t app, uint64_t id, uint32_t stage,
+                    uint32_t part)
 {
     struct action *act = actions_add(x->out, ACT_EVENT);
     act->app = app;
@@ -128,7 +132,9 @@ static struct conn *conn_of(struct executor *x, const struct event *ev)
     c = calloc(1, sizeof *c);
     if (!c)
         abort();
-    *c = (struct conn){ .id = ev->conn, .role = ev->recv.role, .app = app_by_key(x, ev->recv.key, ev->recv.role) };
+    *c = (struct conn){ .id = ev->conn,
+                        .role = ev->recv.role,
+                        .app = app_by_key(x, ev->recv.key, ev->recv.role) };
     map_put(&x->conns, c->id, c);
     return c;
 }
@@ -161,10 +167,16 @@ static void on_recv(struct executor *x, const struct event *ev)
         uint8_t tag = proto_admit(ev->recv.frame, ROLE_EXECUTOR, &e);
         const void *m = tag ? proto_decode(&x->in, ev->recv.frame, &head, &e) : NULL;
         struct pull_result r;
+        struct source *s = map_get(&x->sources, ev->conn);
+        if (s)
+            s->heard_ns = x->now;
         if (!m)
             x->refused++;
-        else if (tag == MSG_BLOCK_DATA ? pulls_on_data(x->pulls, ev->conn, m, x->out, &r)
-                                       : tag == MSG_BLOCK_ERR && pulls_on_err(x->pulls, ev->conn, m, &r))
+        else if (tag == MSG_REFUSE && s) { /* whatever it won't do for us: we can't fetch there */
+            actions_add(x->out, ACT_CUT)->conn = ev->conn;
+            source_down(x, s);
+        } else if (tag == MSG_BLOCK_DATA ? pulls_on_data(x->pulls, ev->conn, m, x->out, &r)
+                                         : tag == MSG_BLOCK_ERR && pulls_on_err(x->pulls, ev->conn, m, &r))
             pull_ended(x, &r);
     }
 }
@@ -212,7 +224,7 @@ static void on_host(struct executor *x, const struct event *ev)
     if (!h)
         return;
     if (ev->kind == EV_HOST_RECV)
-        host_frame(x, h, ev->host.frame);
+        host_frame(x, h, ev->host.frame, ev->host.tail);
     else if (ev->kind == EV_HOST_EXITED)
         host_exited(x, h, ev);
     else if (ev->kind == EV_HOST_MEMORY)
@@ -226,6 +238,8 @@ static void on_stall(struct executor *x, uint64_t late)
     beat_stalled(&x->beat, late);
     MAP_EACH(&x->apps, i)
         beat_stalled(&((struct app *)map_at(&x->apps, i))->beat, late);
+    MAP_EACH(&x->sources, i)
+        ((struct source *)map_at(&x->sources, i))->heard_ns += late;
 }
 
 static void dispatch_event(struct executor *x, const struct event *ev)
@@ -271,8 +285,15 @@ void executor_step(struct executor *x, const struct event *ev, uint64_t now_ns, 
     member_time(x);
     leases_time(x);
     hosts_time(x);
+    sources_time(x);
     apps_time(x);
     stall_end(&x->stall, executor_deadline(x));
+}
+
+void executor_stamp(const struct executor *x, uint64_t *epoch, uint64_t *generation)
+{
+    *epoch = x->epoch;
+    *generation = x->generation;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -282,9 +303,9 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 uint64_t executor_deadline(const struct executor *x)
 {
-    uint64_t next = least(member_deadline(x), hosts_deadline(x));
+    uint64_t next = least(least(member_deadline(x), hosts_deadline(x)), sources_deadline(x));
     MAP_EACH(&x->apps, i)
-        next = least(next, ((struct app *)map_at(&x->apps, i))->beat.next_ns);
+        next = least(next, app_deadline(x, map_at(&x->apps, i)));
     MAP_EACH(&x->leases, i) {
         const struct lease *l = map_at(&x->leases, i);
         if (l->state != LEASE_ATTACHED)

@@ -14,6 +14,8 @@
 
 enum executor_call { EXECUTOR_DRAIN = 1 };
 enum executor_note { EXECUTOR_KEY = 1 };
+#define EXECUTOR_AGAIN \
+    75 /* ACT_EXIT's code: this incarnation was given up; start a fresh one when its hosts are reaped */
 
 struct executor_key {
     uint32_t own;
@@ -24,17 +26,17 @@ struct executor_key {
 struct executor_config {
     const char *manager; /* host:port */
     uint8_t manager_key[KEY_BYTES];
-    uint8_t public_key[KEY_BYTES];      /* the throw-away key */
+    uint8_t public_key[KEY_BYTES]; /* the throw-away key */
     uint8_t incarnation[ID_BYTES];
     const char *host, *host_id, *control, *data, *root, *labels; /* what it announces */
     uint32_t slots;
-    uint64_t memory;             /* for all slots */
-    uint64_t block_bytes_max;    /* fast directory's budget; beyond it outputs go to disk */
-    uint64_t driver_silent_ms;   /* [15000] ends an application's hosts */
-    uint64_t app_keep_ms;        /* [30000] keeps its blocks */
-    uint64_t attach_ms;          /* [10000] a lease not attached closes */
-    uint64_t manager_lost_ms;    /* [20000] */
-    uint64_t drain_ms;           /* [30000] running tasks get this long */
+    uint64_t memory;           /* for all slots */
+    uint64_t block_bytes_max;  /* fast directory's budget; beyond it outputs go to disk */
+    uint64_t driver_silent_ms; /* [15000] ends an application's hosts */
+    uint64_t app_keep_ms;      /* [30000] keeps its blocks */
+    uint64_t attach_ms;        /* [10000] a lease not attached closes */
+    uint64_t manager_lost_ms;  /* [20000] */
+    uint64_t drain_ms;         /* [30000] running tasks get this long */
     bool confine;
 };
 
@@ -43,5 +45,7 @@ struct executor *executor_new(const struct executor_config *config);
 void executor_free(struct executor **x);
 void executor_step(struct executor *x, const struct event *ev, uint64_t now_ns, struct actions *out);
 uint64_t executor_deadline(const struct executor *x);
+/* The head of frames that the shell makes itself (BLOCK_DATA). */
+void executor_stamp(const struct executor *x, uint64_t *epoch, uint64_t *generation);
 
 #endif

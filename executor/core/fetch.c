@@ -11,6 +11,12 @@
 
 #define COPIES_MAX 1048576
 
+static char *root_of(struct executor *x, const struct rec_peer *peer)
+{
+    char *root = arena_alloc(&x->out->arena, peer->root.n + 1u);
+    return memcpy(root, peer->root.p, peer->root.n);
+}
+
 /* ---- answering ---------------------------------------------------------- */
 
 static void settle(struct executor *x, struct host *h)
@@ -22,13 +28,16 @@ static void settle(struct executor *x, struct host *h)
     uint32_t nrefs = 0;
     for (uint32_t i = 0; i < f->n; i++) {
         f->got[i].words = bytes_of(f->words[i]);
-        if (f->got[i].code == 0)
-            refs[nrefs++] = f->refs[i];
+        if (f->got[i].code)
+            continue;
+        refs[nrefs] = f->refs[i];
+        refs[nrefs++].root = f->from[i] ? root_of(x, f->from[i]) : NULL;
     }
     struct msg_fetched m = { .got = { f->got, f->n } };
     host_send(x, h, MSG_FETCHED, &m);
     struct action *act = &x->out->v[x->out->n - 1];
     act->app = h->lease ? h->lease->app->app : 0;
+    act->stage = f->wants[0].stage; /* a staging file's; checked by want_one() */
     act->blocks = refs;
     act->nblocks = nrefs;
     free(f);
@@ -52,6 +61,8 @@ static uint64_t copy_key(struct block_id id)
 
 static void copy_free(struct executor *x, struct copy *c)
 {
+    if (c->here)
+        x->block_bytes -= c->length;
     map_del(&x->copies, c->number);
     buf_fini(&c->waiting);
     free(c);
@@ -69,8 +80,16 @@ void app_drop_copies(struct executor *x, struct app *a, uint32_t stage)
 }
 
 /* The executor that has it: dialled with the application's fetch key. */
-static struct source *source_of(struct executor *x, struct app *a, uint64_t hash, const struct rec_peer *peer)
+static uint64_t peer_hash(const struct rec_peer *peer)
 {
+    uint64_t hash;
+    memcpy(&hash, peer->incarnation, sizeof hash);
+    return hash;
+}
+
+static struct source *source_of(struct executor *x, struct app *a, const struct rec_peer *peer)
+{
+    uint64_t hash = peer_hash(peer);
     struct source *s = map_get(&a->peers, hash);
     if (s)
         return s;
@@ -82,7 +101,6 @@ static struct source *source_of(struct executor *x, struct app *a, uint64_t hash
     map_put(&x->sources, s->conn, s);
     struct action *act = actions_add(x->out, ACT_DIAL);
     act->conn = s->conn;
-    act->dial.address = arena_copy(&x->out->arena, "", 1);
     char *address = arena_alloc(&x->out->arena, peer->data.n + 1u);
     memcpy(address, peer->data.p, peer->data.n);
     act->dial.address = address;
@@ -98,7 +116,21 @@ static void pull_now(struct executor *x, const struct pull_want *want)
     pulls_start(x->pulls, want, &(struct head){ .epoch = x->epoch, .generation = x->generation }, x->out);
 }
 
-struct copy *copy_start(struct executor *x, struct app *a, const struct pull_want *want, uint64_t from_hash, const struct rec_peer *peer)
+/* From the executor `peer`, dialled with the application's fetch key. */
+static void pull_from(struct executor *x, struct copy *c, struct pull_want *w, const struct rec_peer *peer)
+{
+    struct source *s = source_of(x, c->app, peer);
+    c->source = w->conn = s->conn;
+    if (s->pulls++ == 0)
+        s->heard_ns = x->now;
+    if (s->up)
+        pull_now(x, w);
+    else
+        buf_put(&s->waiting, w, sizeof *w);
+}
+
+struct copy *copy_start(struct executor *x, struct app *a, const struct pull_want *want,
+                        const struct rec_peer *peer)
 {
     struct copy *c = map_get(&a->copies, copy_key(want->copy));
     if (c)
@@ -110,21 +142,18 @@ struct copy *copy_start(struct executor *x, struct app *a, const struct pull_wan
     map_put(&x->copies, c->number, c);
     struct pull_want w = *want;
     w.user = c->number;
-    if (peer) {
-        struct source *s = source_of(x, a, from_hash, peer);
-        w.conn = s->conn;
-        if (s->up)
-            pull_now(x, &w);
-        else
-            buf_put(&s->waiting, &w, sizeof w);
-    } else
+    if (peer)
+        pull_from(x, c, &w, peer);
+    else
         pull_now(x, &w);
     return c;
 }
 
 void source_up(struct executor *x, struct source *s)
 {
-    struct msg_hello m = { .major = PROTO_MAJOR, .minor = PROTO_MINOR, .plane = 1, .name = bytes_of(x->config.host) };
+    struct msg_hello m = {
+        .major = PROTO_MAJOR, .minor = PROTO_MINOR, .plane = 1, .name = bytes_of(x->config.host)
+    };
     s->up = true;
     frame_send(x, s->conn, MSG_HELLO, &m);
     for (size_t i = 0; i < s->waiting.n / sizeof(struct pull_want); i++)
@@ -143,14 +172,43 @@ void source_down(struct executor *x, struct source *s)
     while (pulls_on_down(x->pulls, conn, &r))
         pull_ended(x, &r);
     for (size_t i = 0; i < waiting.n / sizeof(struct pull_want); i++) {
-        r = (struct pull_result){ .user = ((struct pull_want *)waiting.p)[i].user, .code = BLOCK_UNREACHABLE };
+        r = (struct pull_result){ .user = ((struct pull_want *)waiting.p)[i].user,
+                                  .code = BLOCK_UNREACHABLE };
         snprintf(r.words, sizeof r.words, "the executor that has it can't be reached");
         pull_ended(x, &r);
     }
     buf_fini(&waiting);
 }
 
-static void copy_told(struct executor *x, struct copy *c, struct host *h, uint32_t i, const struct pull_result *r)
+/* One that owes an answer and is silent for as long as makes it lost. */
+static uint64_t patience_end(const struct executor *x, const struct source *s)
+{
+    return s->pulls ? s->heard_ns + x->config.manager_lost_ms * MS : UINT64_MAX;
+}
+
+void sources_time(struct executor *x)
+{
+    MAP_EACH(&x->sources, i) {
+        struct source *s = map_at(&x->sources, i);
+        if (x->now < patience_end(x, s))
+            continue;
+        actions_add(x->out, ACT_CUT)->conn = s->conn;
+        source_down(x, s);
+    }
+}
+
+uint64_t sources_deadline(const struct executor *x)
+{
+    uint64_t next = UINT64_MAX;
+    MAP_EACH(&x->sources, i) {
+        uint64_t at = patience_end(x, map_at(&x->sources, i));
+        next = at < next ? at : next;
+    }
+    return next;
+}
+
+static void copy_told(struct executor *x, struct copy *c, struct host *h, uint32_t i,
+                      const struct pull_result *r)
 {
     struct fetch *f = h->fetch;
     if (!f || i >= f->n)
@@ -170,7 +228,11 @@ void pull_ended(struct executor *x, const struct pull_result *r)
     struct copy *c = map_get(&x->copies, r->user);
     if (!c)
         return;
+    struct source *s = map_get(&x->sources, c->source);
+    if (s)
+        s->pulls--;
     c->here = r->code == 0;
+    x->block_bytes += c->here ? r->length : 0;
     c->base = r->base;
     c->length = r->length;
     c->total = r->total;
@@ -182,14 +244,13 @@ void pull_ended(struct executor *x, const struct pull_result *r)
         if (h && h->lease && h->lease->app == c->app)
             copy_told(x, c, h, w->index, r);
     }
-    bool library = c->stage == UINT32_MAX && waiting.n == 0 && c->app->libs == 1;
     buf_fini(&waiting);
-    if (library)
-        libs_arrived(x, c, r->code, r->words);
-    if (r->code) {
+    if (r->code) /* before libs_arrived(), which may ask for it again */
         map_del(&c->app->copies, copy_key(c->id));
+    if (c->stage == UINT32_MAX)
+        libs_arrived(x, c, r->code, r->words);
+    if (r->code)
         copy_free(x, c);
-    }
 }
 
 /* ---- a host's wishes ---------------------------------------------------- */
@@ -198,17 +259,22 @@ static void want_pull(struct executor *x, struct host *h, uint32_t i, const stru
 {
     const struct rec_want *w = &h->fetch->wants[i];
     struct app *a = h->lease->app;
-    uint64_t hash = 0, kept;
-    struct pull_want p = { .app = a->app, .stage = w->stage, .part = w->part, .attempt = w->attempt, .conn = a->data,
-                           .offset = w->offset, .length = w->length, .tail = w->tail };
+    uint64_t hash = peer ? peer_hash(peer) : 0, kept;
+    struct pull_want p = { .app = a->app,
+                           .stage = w->stage,
+                           .part = w->part,
+                           .attempt = w->attempt,
+                           .conn = a->data,
+                           .offset = w->offset,
+                           .length = w->length,
+                           .tail = w->tail };
     memcpy(p.block.b, w->block, ID_BYTES);
     memcpy(&kept, w->block, sizeof kept);
-    if (peer)
-        memcpy(&hash, peer->incarnation, sizeof hash);
     p.copy = block_name(BLOCK_COPY, kept ^ hash, w->offset << 1 | w->tail, w->length);
-    struct copy *c = peer || a->data ? copy_start(x, a, &p, hash, peer) : NULL;
+    struct copy *c = peer || a->data ? copy_start(x, a, &p, peer) : NULL;
     if (!c) {
-        got_error(h->fetch, i, a->data ? BLOCK_BUSY : BLOCK_UNREACHABLE, a->data ? "too many blocks are fetched at once" : "the driver is not connected");
+        got_error(h->fetch, i, a->data ? BLOCK_BUSY : BLOCK_UNREACHABLE,
+                  a->data ? "too many blocks are fetched at once" : "the driver is not connected");
         return;
     }
     h->fetch->pending++;
@@ -227,7 +293,7 @@ static void want_own(struct executor *x, struct host *h, uint32_t i)
     struct block_id id;
     memcpy(id.b, f->wants[i].block, ID_BYTES);
     const struct block *b = map_get(&x->blocks, block_key(a->app, id));
-    if (!b) {
+    if (!b || b->app != a || memcmp(b->id.b, id.b, ID_BYTES)) {
         got_error(f, i, BLOCK_GONE, "no such block here");
         return;
     }
@@ -239,9 +305,7 @@ static void want_neighbour(struct executor *x, struct host *h, uint32_t i, const
 {
     struct job *j;
     const struct rec_want *w = &h->fetch->wants[i];
-    char *root = arena_alloc(&x->out->arena, peer->root.n + 1u);
-    memcpy(root, peer->root.p, peer->root.n);
-    struct block_ref ref = { .app = h->lease->app->app, .root = root, .bytes = w->bytes };
+    struct block_ref ref = { .app = h->lease->app->app, .root = root_of(x, peer), .bytes = w->bytes };
     memcpy(ref.block.b, w->block, ID_BYTES);
     memcpy(ref.owner, peer->incarnation, ID_BYTES);
     struct action *act = io_start(x, JOB_LOOK, IO_LOOK, ref.app, &j);
@@ -252,11 +316,10 @@ static void want_neighbour(struct executor *x, struct host *h, uint32_t i, const
     h->fetch->pending++;
 }
 
-static const struct rec_peer *peer_of(struct executor *x, struct host *h, const struct rec_want *w)
+/* By the version of the stage that this host was told. */
+static const struct rec_peer *peer_of(const struct host *h, const struct rec_want *w)
 {
-    (void)x;
-    const struct stage *s = map_get(&h->lease->app->stages, h->stage);
-    return s && w->peer < s->msg->peers.n ? &s->msg->peers.v[w->peer] : NULL;
+    return h->told && w->peer < h->told->msg->peers.n ? &h->told->msg->peers.v[w->peer] : NULL;
 }
 
 void fetch_looked(struct executor *x, struct job *j, int64_t result)
@@ -266,12 +329,11 @@ void fetch_looked(struct executor *x, struct job *j, int64_t result)
         return;
     struct fetch *f = h->fetch;
     const struct rec_want *w = &f->wants[j->index];
-    const struct rec_peer *peer = peer_of(x, h, w);
+    const struct rec_peer *peer = peer_of(h, w);
     f->pending--;
     if (result == 0 && peer) {
-        char *root = arena_alloc(&h->lease->app->keep, peer->root.n + 1u);
-        memcpy(root, peer->root.p, peer->root.n);
-        f->refs[j->index] = (struct block_ref){ .app = h->lease->app->app, .root = root, .bytes = w->bytes };
+        f->refs[j->index] = (struct block_ref){ .app = h->lease->app->app, .bytes = w->bytes };
+        f->from[j->index] = peer;
         memcpy(f->refs[j->index].block.b, w->block, ID_BYTES);
         memcpy(f->refs[j->index].owner, peer->incarnation, ID_BYTES);
         f->got[j->index] = (struct rec_got){ .length = w->bytes, .total = w->bytes };
@@ -286,15 +348,18 @@ static void want_one(struct executor *x, struct host *h, uint32_t i)
 {
     struct fetch *f = h->fetch;
     const struct rec_want *w = &f->wants[i];
-    const struct rec_peer *peer = w->kind == WANT_BLOCK ? peer_of(x, h, w) : NULL;
+    const struct rec_peer *peer = w->kind == WANT_BLOCK ? peer_of(h, w) : NULL;
     struct run head;
     if (w->kind == WANT_DRIVER)
         want_pull(x, h, i, NULL);
     else if (w->kind == WANT_SAVE) {
-        bool own = runs_peek(&h->under_way, &head) && head.stage == w->stage && head.first == w->part && head.attempt == w->attempt;
+        bool own = runs_peek(&h->under_way, &head) && head.stage == w->stage && head.first == w->part &&
+                   head.attempt == w->attempt;
         if (own) {
             f->got[i] = (struct rec_got){ .code = 0 };
-            f->refs[i] = (struct block_ref){ .app = h->lease->app->app, .save = true, .part = w->part, .attempt = w->attempt };
+            f->refs[i] = (struct block_ref){
+                .app = h->lease->app->app, .save = true, .part = w->part, .attempt = w->attempt
+            };
         } else
             got_error(f, i, BLOCK_DENIED, "not the task that runs here");
     } else if (!peer)

@@ -16,7 +16,7 @@ uint32_t hosts_of(const struct executor *x, const struct lease *l)
 
 void hosts_fill(struct executor *x)
 {
-    while (x->hosts.n < x->config.slots && !x->exiting) {
+    while (x->hosts.n < x->config.slots && !x->exiting && x->now >= x->fill_ns) {
         struct host *h = calloc(1, sizeof *h);
         if (!h)
             abort();
@@ -42,6 +42,8 @@ void host_kill(struct executor *x, struct host *h, enum cause why)
         return;
     h->state = HOST_ENDING;
     h->ending = why;
+    h->blamed.count = 0;
+    runs_peek(&h->under_way, &h->blamed);
     actions_add(x->out, ACT_KILL)->id = h->id;
 }
 
@@ -50,7 +52,9 @@ static void assign(struct executor *x, struct host *h, struct lease *l)
 {
     struct app *a = l->app;
     uint32_t nlibs = (uint32_t)(a->lib_list.n / sizeof(struct rec_lib));
-    struct msg_host_assign m = { .app = a->app, .confine = x->config.confine, .memory = l->memory,
+    struct msg_host_assign m = { .app = a->app,
+                                 .confine = x->config.confine,
+                                 .memory = l->memory,
                                  .libs = { (const struct rec_lib *)a->lib_list.p, nlibs } };
     struct block_ref *refs = arena_alloc(&x->out->arena, (nlibs + 1) * sizeof *refs);
     for (uint32_t i = 0; i < nlibs; i++) {
@@ -59,6 +63,7 @@ static void assign(struct executor *x, struct host *h, struct lease *l)
     }
     h->lease = l;
     h->state = HOST_LOADING;
+    h->head_since_ns = x->now;
     host_send(x, h, MSG_HOST_ASSIGN, &m);
     struct action *act = &x->out->v[x->out->n - 1];
     act->app = a->app;
@@ -69,7 +74,7 @@ static void assign(struct executor *x, struct host *h, struct lease *l)
 void hosts_assign(struct executor *x, struct lease *l)
 {
     uint32_t have = hosts_of(x, l);
-    if (l->state != LEASE_ATTACHED || l->app->libs != 2)
+    if (l->state != LEASE_ATTACHED || !libs_here(l->app) || (l->app->load_failed && l->app->queue.tasks == 0))
         return;
     MAP_EACH(&x->hosts, i) {
         struct host *h = map_at(&x->hosts, i);
@@ -82,17 +87,33 @@ void hosts_assign(struct executor *x, struct lease *l)
     }
 }
 
-/* It could not load the job: the first waiting task is told why, and counts. */
-static void not_ready(struct executor *x, struct host *h, const char *words)
+void load_failed(struct executor *x, struct app *a, const char *words, const char *tail)
 {
     struct run r;
-    struct app *a = h->lease ? h->lease->app : NULL;
-    if (a && runs_pop(&a->queue, 1, &r))
-        report_fail(x, a, r, CAUSE_HOST, 0, 0, 0, words, "");
-    host_kill(x, h, CAUSE_CANCELLED);
+    a->load_failed = true;
+    if (runs_pop(&a->queue, 1, &r))
+        report_fail(x, a, r, CAUSE_HOST, 0, 0, 0, words, tail ? tail : "");
+    else
+        actions_log(x->out, LOG_WARN, "app %" PRIu64 ": %s", a->app, words);
 }
 
-void host_frame(struct executor *x, struct host *h, struct bytes frame)
+static void on_ready(struct executor *x, struct host *h, const struct msg_host_ready *m, const char *tail)
+{
+    char words[513];
+    struct app *a = h->lease->app;
+    if (*bytes_text(m->words, words, sizeof words)) {
+        load_failed(x, a, words, tail);
+        host_kill(x, h, CAUSE_CANCELLED);
+        return;
+    }
+    h->state = HOST_UP;
+    a->load_failed = false;
+    x->fill_ms = 0;
+    executor_event(x, "host.ready", a->app, h->id, 0, 0);
+    tasks_dispatch(x, a);
+}
+
+void host_frame(struct executor *x, struct host *h, struct bytes frame, const char *tail)
 {
     struct head head;
     struct error e;
@@ -105,18 +126,10 @@ void host_frame(struct executor *x, struct host *h, struct bytes frame)
         host_kill(x, h, CAUSE_CRASH);
         return;
     }
-    if (tag == MSG_HOST_READY && h->state == HOST_LOADING) {
-        char words[513];
-        bytes_text(((const struct msg_host_ready *)m)->words, words, sizeof words);
-        if (*words) {
-            not_ready(x, h, words);
-            return;
-        }
-        h->state = HOST_UP;
-        executor_event(x, "host.ready", h->lease->app->app, h->id, 0, 0);
-        tasks_dispatch(x, h->lease->app);
-    } else if (tag == MSG_DONE)
-        on_host_done(x, h, m);
+    if (tag == MSG_HOST_READY && h->state == HOST_LOADING)
+        on_ready(x, h, m, tail);
+    else if (tag == MSG_DONE)
+        on_host_done(x, h, m, tail);
     else if (tag == MSG_FETCH)
         on_fetch(x, h, m);
 }
@@ -128,10 +141,11 @@ void host_memory(struct executor *x, struct host *h, uint64_t bytes)
         host_kill(x, h, CAUSE_MEMORY);
 }
 
-static void head_words(const struct host *h, const struct event *ev, enum cause cause, char *out, size_t size)
+static void end_words(const struct host *h, const struct event *ev, enum cause cause, char *out, size_t size)
 {
     if (cause == CAUSE_MEMORY)
-        snprintf(out, size, "over its slot's memory: %" PRIu64 " MiB of %" PRIu64 " MiB", h->resident >> 20, h->lease->memory >> 20);
+        snprintf(out, size, "over its slot's memory: %" PRIu64 " MiB of %" PRIu64 " MiB", h->resident >> 20,
+                 h->lease->memory >> 20);
     else if (cause == CAUSE_TIME)
         snprintf(out, size, "over its time limit");
     else if (ev->exited.signal)
@@ -140,7 +154,21 @@ static void head_words(const struct host *h, const struct event *ev, enum cause 
         snprintf(out, size, "its process exited with %d", ev->exited.code);
 }
 
-/* The task that it ran has failed, unless it was ended on request; the others go back. */
+/* The task that it was in, by its own account where that is one of those that it had. */
+static bool blamed(struct host *h, const struct event *ev, struct run *r)
+{
+    *r = (struct run){ ev->exited.stage, ev->exited.part, 1, ev->exited.attempt };
+    if (ev->exited.ran && runs_remove(&h->under_way, *r, NULL))
+        return true;
+    if (h->state == HOST_ENDING)
+        *r = h->blamed;
+    else if (!runs_peek(&h->under_way, r))
+        return false;
+    r->count = r->count ? 1 : 0;
+    return runs_remove(&h->under_way, *r, NULL) > 0;
+}
+
+/* What it was in has failed, unless it was ended on request; the others go back. */
 static void reap_tasks(struct executor *x, struct host *h, const struct event *ev)
 {
     char words[256];
@@ -148,14 +176,44 @@ static void reap_tasks(struct executor *x, struct host *h, const struct event *e
     struct app *a = h->lease->app;
     enum cause cause = h->state == HOST_ENDING ? h->ending : CAUSE_CRASH;
     bool fails = cause == CAUSE_CRASH || cause == CAUSE_MEMORY || cause == CAUSE_TIME;
-    if (fails && runs_pop(&h->under_way, 1, &r)) {
-        head_words(h, ev, cause, words, sizeof words);
-        report_fail(x, a, r, cause, ev->exited.signal, ev->exited.peak_bytes, (x->now - h->head_since_ns) / MS, words,
-                    ev->exited.tail ? ev->exited.tail : "");
-    } else if (cause == CAUSE_CANCELLED && h->lease->state != LEASE_CLOSING)
-        runs_pop(&h->under_way, 1, &r); /* its head was cancelled: nothing is reported of it */
+    end_words(h, ev, cause, words, sizeof words);
+    if (h->state == HOST_LOADING)
+        load_failed(x, a, words, ev->exited.tail);
+    else if (fails && blamed(h, ev, &r)) {
+        report_fail(x, a, r, cause, ev->exited.signal, ev->exited.peak_bytes,
+                    (x->now - h->head_since_ns) / MS, words, ev->exited.tail ? ev->exited.tail : "");
+        if (FERRO_PLANT(failed_attempt_runs_on))
+            runs_push(&a->queue, r);
+    }
     while (runs_pop(&h->under_way, UINT32_MAX, &r))
         runs_push(&a->queue, r);
+}
+
+/* It ended before it had work: something is wrong here, and trying again at once would not mend it. */
+static void start_failed(struct executor *x, struct host *h, const struct event *ev)
+{
+    char words[256];
+    end_words(h, ev, CAUSE_CRASH, words, sizeof words);
+    x->fill_ms = x->fill_ms == 0                       ? SPAWN_RETRY_MS_MIN
+                 : x->fill_ms * 2 > SPAWN_RETRY_MS_MAX ? SPAWN_RETRY_MS_MAX
+                                                       : x->fill_ms * 2;
+    x->fill_ns = x->now + x->fill_ms * MS;
+    actions_log(x->out, LOG_ERROR, "a task host ended before it had work: %s; %s", words,
+                ev->exited.tail ? ev->exited.tail : "");
+    MAP_EACH(&x->apps, i) {
+        struct app *a = map_at(&x->apps, i);
+        if (a->queue.tasks)
+            load_failed(x, a, words, ev->exited.tail);
+    }
+}
+
+static void host_free(struct executor *x, struct host *h)
+{
+    map_del(&x->hosts, h->id);
+    runs_fini(&h->under_way);
+    told_drop(&h->told);
+    free(h->fetch);
+    free(h);
 }
 
 void host_exited(struct executor *x, struct host *h, const struct event *ev)
@@ -163,16 +221,18 @@ void host_exited(struct executor *x, struct host *h, const struct event *ev)
     struct lease *l = h->lease;
     if (l && !l->app->ending)
         reap_tasks(x, h, ev);
-    map_del(&x->hosts, h->id);
-    runs_fini(&h->under_way);
-    free(h->fetch);
-    free(h);
+    else if (h->state == HOST_BLANK && !x->exiting)
+        start_failed(x, h, ev);
+    host_free(x, h);
     hosts_fill(x);
     if (!l)
         return;
     struct app *a = l->app;
     if (l->state == LEASE_CLOSING) {
-        tasks_give_back(x, a);
+        if (leases_open(x, a) == 0)
+            tasks_give_back(x, a);
+        else
+            tasks_dispatch(x, a);
         lease_settle(x, l);
         return;
     }
@@ -185,24 +245,31 @@ void host_exited(struct executor *x, struct host *h, const struct event *ev)
 static uint64_t limit_ns(const struct host *h)
 {
     struct run head;
+    if (h->state == HOST_LOADING)
+        return h->head_since_ns + LOAD_MS_MAX * MS;
     if (h->state != HOST_UP || !runs_peek(&h->under_way, &head))
         return UINT64_MAX;
     const struct stage *s = map_get(&h->lease->app->stages, head.stage);
-    return s && s->msg->time_ms_max ? h->head_since_ns + s->msg->time_ms_max * MS : UINT64_MAX;
+    return s && s->told->msg->time_ms_max ? h->head_since_ns + s->told->msg->time_ms_max * MS : UINT64_MAX;
 }
 
+/* Blank hosts that are missing, and hosts that are over their time. */
 void hosts_time(struct executor *x)
 {
+    hosts_fill(x);
     MAP_EACH(&x->hosts, i) {
         struct host *h = map_at(&x->hosts, i);
-        if (x->now >= limit_ns(h))
-            host_kill(x, h, CAUSE_TIME);
+        if (x->now < limit_ns(h))
+            continue;
+        if (h->state == HOST_LOADING)
+            load_failed(x, h->lease->app, "its host did not load the job in time", "");
+        host_kill(x, h, h->state == HOST_LOADING ? CAUSE_CANCELLED : CAUSE_TIME);
     }
 }
 
 uint64_t hosts_deadline(const struct executor *x)
 {
-    uint64_t next = UINT64_MAX;
+    uint64_t next = x->hosts.n < x->config.slots && !x->exiting ? x->fill_ns : UINT64_MAX;
     MAP_EACH(&x->hosts, i) {
         uint64_t at = limit_ns(map_at(&x->hosts, i));
         next = at < next ? at : next;

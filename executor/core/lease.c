@@ -14,7 +14,7 @@ static struct app *app_open(struct executor *x, const struct msg_lease_open *m)
         return a;
     if (x->apps.n >= APPS_MAX || !(a = calloc(1, sizeof *a)))
         return NULL;
-    *a = (struct app){ .app = m->app, .own = x->next_own++, .task_ns = HOST_AHEAD_NS };
+    *a = (struct app){ .app = m->app, .own = x->next_own++ };
     memcpy(a->driver_key, m->driver_key, KEY_BYTES);
     memcpy(a->fetch_key, m->fetch_key, KEY_BYTES);
     memcpy(a->fetch_secret, m->fetch_secret, KEY_BYTES);
@@ -41,17 +41,25 @@ static struct app *app_open(struct executor *x, const struct msg_lease_open *m)
 void on_lease_open(struct executor *x, const struct msg_lease_open *m)
 {
     struct lease *l = map_get(&x->leases, m->lease);
-    bool fits = m->slots > 0 && m->slots <= x->config.slots - x->slots_used;
+    bool fits = m->slots > 0 && (m->slots <= x->config.slots - x->slots_used || FERRO_PLANT(slots_oversold));
     struct app *a = l ? l->app : fits && !x->draining ? app_open(x, m) : NULL;
     if (!a || a->ending) {
-        member_send(x, MSG_LEASE_CLOSED, &(struct msg_lease_closed){ .lease = m->lease, .words = bytes_of("no such slots are free here") });
+        member_send(x, MSG_LEASE_CLOSED,
+                    &(struct msg_lease_closed){ .lease = m->lease,
+                                                .words = bytes_of("no such slots are free here") });
         return;
     }
+    if (l && l->state == LEASE_CLOSING)
+        return; /* LEASE_CLOSED is on its way */
     if (!l) {
         l = calloc(1, sizeof *l);
         if (!l)
             abort();
-        *l = (struct lease){ .lease = m->lease, .app = a, .slots = m->slots, .memory = m->memory, .state = LEASE_RESERVED,
+        *l = (struct lease){ .lease = m->lease,
+                             .app = a,
+                             .slots = m->slots,
+                             .memory = m->memory,
+                             .state = LEASE_RESERVED,
                              .deadline_ns = x->now + x->config.attach_ms * MS };
         map_put(&x->leases, l->lease, l);
         x->slots_used += l->slots;
@@ -60,13 +68,22 @@ void on_lease_open(struct executor *x, const struct msg_lease_open *m)
     member_send(x, MSG_LEASE_OPENED, &(struct msg_lease_opened){ .lease = l->lease });
 }
 
+static void say_closed(struct executor *x, struct lease *l)
+{
+    if (l->said)
+        return;
+    l->said = true;
+    member_send(x, MSG_LEASE_CLOSED,
+                &(struct msg_lease_closed){ .lease = l->lease, .words = bytes_of(l->words) });
+}
+
 void lease_settle(struct executor *x, struct lease *l)
 {
-    if (l->state != LEASE_CLOSING || (hosts_of(x, l) && !FERRO_PLANT(hosts_not_reaped)))
+    if (l->state != LEASE_CLOSING || hosts_of(x, l))
         return;
     if (x->member != MEMBER_JOINED && !x->exiting && !l->app->ending)
         return; /* told when the manager is back */
-    member_send(x, MSG_LEASE_CLOSED, &(struct msg_lease_closed){ .lease = l->lease, .words = bytes_of(l->words) });
+    say_closed(x, l);
     executor_event(x, "lease.closed", l->app->app, l->lease, 0, 0);
     struct app *a = l->app;
     x->slots_used -= l->slots;
@@ -75,7 +92,7 @@ void lease_settle(struct executor *x, struct lease *l)
     app_settle(x, a);
 }
 
-static uint32_t open_leases(const struct executor *x, const struct app *a)
+uint32_t leases_open(const struct executor *x, const struct app *a)
 {
     uint32_t n = 0;
     MAP_EACH(&x->leases, i) {
@@ -93,7 +110,9 @@ void lease_close(struct executor *x, struct lease *l, uint64_t grace_ms, const c
     l->state = LEASE_CLOSING;
     l->deadline_ns = until;
     snprintf(l->words, sizeof l->words, "%s", words);
-    if (open_leases(x, l->app) == 0)
+    if (FERRO_PLANT(closed_before_reaped))
+        say_closed(x, l);
+    if (leases_open(x, l->app) == 0)
         tasks_give_back(x, l->app);
     MAP_EACH(&x->hosts, i) {
         struct host *h = map_at(&x->hosts, i);

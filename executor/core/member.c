@@ -13,6 +13,8 @@ static void dial(struct executor *x, uint32_t own, enum member_state state)
 {
     x->member = state;
     x->manager = x->next_conn++;
+    x->welcomed = false;
+    beat_init(&x->beat, x->now);
     struct action *act = actions_add(x->out, ACT_DIAL);
     act->conn = x->manager;
     act->dial.address = x->config.manager;
@@ -49,16 +51,23 @@ static void say_join(struct executor *x)
     uint32_t nholdings = 0, napps = 0;
     MAP_EACH(&x->leases, i) {
         const struct lease *l = map_at(&x->leases, i);
-        if (l->state != LEASE_CLOSING)
+        if (!l->said) /* one that is closing still has its slots: LEASE_CLOSED follows JOINED */
             holdings[nholdings++] = (struct rec_holding){ l->lease, l->app->app, l->slots, l->memory };
     }
     MAP_EACH(&x->apps, i)
         apps[napps++].id = map_key(&x->apps, i);
     struct msg_join m = {
-        .epoch_max = x->epoch, .host = bytes_of(x->config.host), .host_id = bytes_of(x->config.host_id),
-        .control = bytes_of(x->config.control), .data = bytes_of(x->config.data), .root = bytes_of(x->config.root),
-        .slots = x->config.slots, .memory = x->config.memory, .labels = bytes_of(x->config.labels),
-        .holdings = { holdings, nholdings }, .apps = { apps, napps },
+        .epoch_max = x->epoch,
+        .host = bytes_of(x->config.host),
+        .host_id = bytes_of(x->config.host_id),
+        .control = bytes_of(x->config.control),
+        .data = bytes_of(x->config.data),
+        .root = bytes_of(x->config.root),
+        .slots = x->config.slots,
+        .memory = x->config.memory,
+        .labels = bytes_of(x->config.labels),
+        .holdings = { holdings, nholdings },
+        .apps = { apps, napps },
     };
     memcpy(m.incarnation, x->config.incarnation, ID_BYTES);
     frame_send(x, x->manager, MSG_JOIN, &m);
@@ -66,6 +75,7 @@ static void say_join(struct executor *x)
 
 void member_up(struct executor *x)
 {
+    beat_init(&x->beat, x->now);
     say_hello(x);
     if (x->member == MEMBER_ENROLLING) {
         struct msg_enrol m;
@@ -74,7 +84,6 @@ void member_up(struct executor *x)
         return;
     }
     x->member = MEMBER_JOINING;
-    beat_init(&x->beat, x->now);
     say_join(x);
 }
 
@@ -84,14 +93,17 @@ void member_down(struct executor *x, enum down_reason reason, const char *words)
     if (x->member == MEMBER_JOINED)
         executor_event(x, "manager.lost", 0, 0, 0, 0);
     if (reason == DOWN_UNAUTHORISED && enrolling) {
-        actions_log(x->out, LOG_ERROR, "manager %s does not admit this join key: %s", x->config.manager, words ? words : "");
+        actions_log(x->out, LOG_ERROR, "manager %s does not admit this join key: %s", x->config.manager,
+                    words ? words : "");
         actions_add(x->out, ACT_EXIT)->exit_code = 5;
         x->exiting = true;
-    } else if (reason == DOWN_UNAUTHORISED)
+    } else if (reason == DOWN_UNAUTHORISED && !x->enrolled)
         dial(x, OWN_JOIN, MEMBER_ENROLLING);
     else {
         if (x->retry_ms == RETRY_MS_MIN)
-            actions_log(x->out, LOG_WARN, "manager %s: %s; trying again", x->config.manager, words ? words : "connection lost");
+            actions_log(x->out, LOG_WARN, "manager %s: %s; trying again", x->config.manager,
+                        words ? words : "connection lost");
+        x->enrolled = false;
         retry_later(x);
     }
 }
@@ -102,12 +114,12 @@ void member_send(struct executor *x, uint8_t tag, const void *msg)
         frame_send(x, x->manager, tag, msg);
 }
 
-static void give_up(struct executor *x, const char *words)
+static void give_up(struct executor *x, int exit_code, const char *words)
 {
     actions_log(x->out, LOG_ERROR, "manager %s: %s", x->config.manager, words);
     MAP_EACH(&x->hosts, i)
         host_kill(x, map_at(&x->hosts, i), CAUSE_CANCELLED);
-    actions_add(x->out, ACT_EXIT)->exit_code = 1; /* a supervisor starts a fresh incarnation */
+    actions_add(x->out, ACT_EXIT)->exit_code = exit_code;
     x->exiting = true;
 }
 
@@ -115,6 +127,7 @@ static void on_joined(struct executor *x, const struct msg_joined *m)
 {
     bool first = x->member != MEMBER_JOINED;
     x->member = MEMBER_JOINED;
+    x->enrolled = false;
     x->retry_ms = RETRY_MS_MIN;
     for (uint32_t i = 0; i < m->end.n; i++) {
         struct lease *l = map_get(&x->leases, m->end.v[i].id);
@@ -154,15 +167,19 @@ static void on_revoke(struct executor *x, const struct msg_lease_revoke *m)
     if (l)
         lease_close(x, l, m->grace_ms, words);
     else
-        member_send(x, MSG_LEASE_CLOSED, &(struct msg_lease_closed){ .lease = m->lease, .words = bytes_of("not here") });
+        member_send(x, MSG_LEASE_CLOSED,
+                    &(struct msg_lease_closed){ .lease = m->lease, .words = bytes_of("not here") });
 }
 
 static void on_refuse(struct executor *x, const struct msg_refuse *m)
 {
     char words[513];
     bytes_text(m->words, words, sizeof words);
-    if (m->code == REFUSE_VERSION || m->code == REFUSE_GENERATION || m->code == REFUSE_EPOCH)
-        give_up(x, words);
+    bool meeting = m->about == 0 || m->about == MSG_HELLO || m->about == MSG_ENROL || m->about == MSG_JOIN;
+    if (meeting && m->code == REFUSE_GENERATION)
+        give_up(x, EXECUTOR_AGAIN, words);
+    else if (meeting && (m->code == REFUSE_VERSION || m->code == REFUSE_EPOCH))
+        give_up(x, 1, words);
     else
         actions_log(x->out, LOG_WARN, "manager refused: %s", words);
 }
@@ -179,8 +196,11 @@ void member_frame(struct executor *x, struct bytes frame)
         return;
     }
     if (head.epoch < x->epoch && !FERRO_PLANT(epoch_unchecked)) {
-        refuse(x, x->manager, REFUSE_EPOCH, 0, "this executor has seen a later epoch; is the manager's state an old copy?");
-        give_up(x, "its epoch is lower than one seen before: its state is an old copy. Start it on the newest state");
+        refuse(x, x->manager, REFUSE_EPOCH, 0,
+               "this executor has seen a later epoch; is the manager's state an old copy?");
+        give_up(x, 1,
+                "its epoch is lower than one seen before: its state is an old copy. Start it on the newest "
+                "state");
         return;
     }
     x->epoch = head.epoch;
@@ -189,16 +209,21 @@ void member_frame(struct executor *x, struct bytes frame)
     case MSG_WELCOME: {
         const struct msg_welcome *w = m;
         x->generation = w->generation;
-        x->beat_ms = w->beat_ms;
+        x->beat_ms = w->beat_ms ? w->beat_ms : 1;
+        x->welcomed = true;
         break;
     }
     case MSG_ENROLLED: {
         actions_add(x->out, ACT_CUT)->conn = x->manager;
+        x->enrolled = true;
         dial(x, OWN_INCARNATION, MEMBER_DIALLING);
         break;
     }
     case MSG_JOINED: on_joined(x, m); break;
-    case MSG_BEAT: frame_send(x, x->manager, MSG_BEAT_ACK, &(struct msg_beat_ack){ .seq = ((const struct msg_beat *)m)->seq }); break;
+    case MSG_BEAT:
+        frame_send(x, x->manager, MSG_BEAT_ACK,
+                   &(struct msg_beat_ack){ .seq = ((const struct msg_beat *)m)->seq });
+        break;
     case MSG_BEAT_ACK: beat_echo(&x->beat, ((const struct msg_beat_ack *)m)->seq); break;
     case MSG_LEASE_OPEN: on_lease_open(x, m); break;
     case MSG_LEASE_REVOKE: on_revoke(x, m); break;
@@ -218,7 +243,8 @@ void member_drain(struct executor *x)
         return;
     x->draining = true;
     x->drain_until_ns = x->now + x->config.drain_ms * MS;
-    actions_log(x->out, LOG_INFO, "draining: running tasks and blocks in use get %llu ms", (unsigned long long)x->config.drain_ms);
+    actions_log(x->out, LOG_INFO, "draining: running tasks and blocks in use get %llu ms",
+                (unsigned long long)x->config.drain_ms);
     member_send(x, MSG_DRAIN, &(struct msg_drain){ .executor = bytes_of("") });
 }
 
@@ -235,20 +261,24 @@ static void drain_time(struct executor *x)
     x->exiting = true;
 }
 
+static bool beats(const struct executor *x)
+{
+    return x->welcomed && (x->member == MEMBER_JOINING || x->member == MEMBER_JOINED);
+}
+
 void member_time(struct executor *x)
 {
     drain_time(x);
     if (x->exiting)
         return;
     if (x->member == MEMBER_WAITING && x->now >= x->retry_ns)
-        dial(x, x->generation ? OWN_INCARNATION : OWN_JOIN, x->generation ? MEMBER_DIALLING : MEMBER_ENROLLING);
-    if (x->member == MEMBER_JOINING || x->member == MEMBER_JOINED) {
-        if (beat_silence_ns(&x->beat, x->now) > x->config.manager_lost_ms * MS) {
-            actions_add(x->out, ACT_CUT)->conn = x->manager;
-            member_down(x, DOWN_UNREACHABLE, "silent");
-        } else if (beat_due(&x->beat, x->now, x->beat_ms * MS))
-            frame_send(x, x->manager, MSG_BEAT, &(struct msg_beat){ .seq = x->beat.seq });
-    }
+        dial(x, x->generation ? OWN_INCARNATION : OWN_JOIN,
+             x->generation ? MEMBER_DIALLING : MEMBER_ENROLLING);
+    if (x->member != MEMBER_WAITING && beat_silence_ns(&x->beat, x->now) > x->config.manager_lost_ms * MS) {
+        actions_add(x->out, ACT_CUT)->conn = x->manager;
+        member_down(x, DOWN_UNREACHABLE, "silent");
+    } else if (beats(x) && beat_due(&x->beat, x->now, x->beat_ms * MS))
+        frame_send(x, x->manager, MSG_BEAT, &(struct msg_beat){ .seq = x->beat.seq });
 }
 
 uint64_t member_deadline(const struct executor *x)
@@ -256,7 +286,9 @@ uint64_t member_deadline(const struct executor *x)
     if (x->exiting)
         return UINT64_MAX;
     uint64_t next = x->draining ? x->drain_until_ns : UINT64_MAX;
-    uint64_t own = x->member == MEMBER_WAITING ? x->retry_ns
-                   : x->member == MEMBER_JOINING || x->member == MEMBER_JOINED ? x->beat.next_ns : UINT64_MAX;
+    uint64_t own =
+        x->member == MEMBER_WAITING ? x->retry_ns : x->beat.renewed_ns + x->config.manager_lost_ms * MS + 1;
+    if (beats(x) && x->beat.next_ns < own)
+        own = x->beat.next_ns;
     return own < next ? own : next;
 }

@@ -13,6 +13,11 @@ static uint32_t count(const struct runs *q)
     return (uint32_t)(q->v.n / sizeof(struct run));
 }
 
+uint32_t runs_entries(const struct runs *q)
+{
+    return count(q) - q->head;
+}
+
 static void compact(struct runs *q)
 {
     if (q->head < 64 || q->head < count(q) / 2)
@@ -62,14 +67,23 @@ bool runs_pop(struct runs *q, uint32_t most, struct run *out)
     return true;
 }
 
-/* Cut one task out of entry i. */
-static void cut(struct runs *q, uint32_t i, uint32_t part)
+/* ---- removing from the middle ---------------------------------------------- */
+
+/* Cut `piece` out of entry i; the index of the entry after what is left of it. */
+static uint32_t cut(struct runs *q, uint32_t i, struct run piece)
 {
     struct run *r = at(q, i), after = *r;
-    after.first = part + 1;
+    after.first = piece.first + piece.count;
     after.count = r->first + r->count - after.first;
-    r->count = part - r->first;
-    q->tasks--;
+    r->count = piece.first - r->first;
+    q->tasks -= piece.count;
+    if (r->count && after.count) {
+        buf_put(&q->v, &after, sizeof after); /* for its room */
+        r = at(q, i + 1);
+        memmove(r + 1, r, (count(q) - i - 2) * sizeof *r);
+        *r = after;
+        return i + 2;
+    }
     if (r->count == 0 && after.count)
         *r = after;
     else if (r->count == 0 && i == q->head)
@@ -77,27 +91,39 @@ static void cut(struct runs *q, uint32_t i, uint32_t part)
     else if (r->count == 0) {
         memmove(r, r + 1, (count(q) - i - 1) * sizeof *r);
         q->v.n -= sizeof *r;
-    } else if (after.count) {
-        buf_put(&q->v, &after, sizeof after);
-        r = at(q, i + 1);
-        memmove(r + 1, r, (count(q) - i - 2) * sizeof *r);
-        *r = after;
+        return i;
     }
-    compact(q);
+    return i + 1;
 }
 
-bool runs_take(struct runs *q, uint32_t stage, uint32_t part, uint32_t attempt, struct run *rest)
+/* What `what` and the entry have in common; count 0: nothing. */
+static struct run common(const struct run *r, struct run what)
 {
-    for (uint32_t i = q->head; i < count(q); i++) {
-        struct run *r = at(q, i);
-        if (r->stage != stage || r->attempt != attempt || part < r->first || part - r->first >= r->count)
+    uint32_t first = r->first > what.first ? r->first : what.first;
+    uint64_t end = (uint64_t)r->first + r->count, other = (uint64_t)what.first + what.count;
+    if (other < end)
+        end = other;
+    if (r->stage != what.stage || r->attempt != what.attempt || end <= first)
+        return (struct run){ 0 };
+    return (struct run){ what.stage, first, (uint32_t)(end - first), what.attempt };
+}
+
+uint64_t runs_remove(struct runs *q, struct run what, struct buf *removed)
+{
+    uint64_t n = 0;
+    for (uint32_t i = q->head; i < count(q) && n < what.count;) {
+        struct run piece = common(at(q, i), what);
+        if (piece.count == 0) {
+            i++;
             continue;
-        if (rest)
-            *rest = (struct run){ stage, part, 1, attempt };
-        cut(q, i, part);
-        return true;
+        }
+        n += piece.count;
+        if (removed)
+            buf_put(removed, &piece, sizeof piece);
+        i = cut(q, i, piece);
     }
-    return false;
+    compact(q);
+    return n;
 }
 
 void runs_fini(struct runs *q)

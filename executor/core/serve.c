@@ -3,9 +3,11 @@
 
 #include <string.h>
 
-static void answer_error(struct executor *x, conn_id conn, uint64_t tag, enum block_error code, const char *words)
+static void answer_error(struct executor *x, conn_id conn, uint64_t tag, enum block_error code,
+                         const char *words)
 {
-    frame_send(x, conn, MSG_BLOCK_ERR, &(struct msg_block_err){ .tag = tag, .code = code, .words = bytes_of(words) });
+    frame_send(x, conn, MSG_BLOCK_ERR,
+               &(struct msg_block_err){ .tag = tag, .code = code, .words = bytes_of(words) });
 }
 
 void on_block_get(struct executor *x, struct conn *c, const struct msg_block_get *m)
@@ -15,14 +17,15 @@ void on_block_get(struct executor *x, struct conn *c, const struct msg_block_get
     memcpy(id.b, m->block, ID_BYTES);
     const struct block *b = map_get(&x->blocks, block_key(c->app->app, id));
     uint64_t offset = m->offset;
-    if (!b || memcmp(b->id.b, id.b, ID_BYTES)) {
+    if (!b || b->app != c->app || memcmp(b->id.b, id.b, ID_BYTES)) {
         answer_error(x, c->id, m->tag, BLOCK_GONE, "no such block here");
         return;
     }
     if (m->flags & BLOCK_TAIL)
         offset = b->bytes > m->offset ? b->bytes - m->offset : 0;
     if (c->serving >= SERVES_MAX || offset > b->bytes) {
-        answer_error(x, c->id, m->tag, BLOCK_BUSY, c->serving >= SERVES_MAX ? "too many chunks are under way" : "past its end");
+        answer_error(x, c->id, m->tag, BLOCK_BUSY,
+                     c->serving >= SERVES_MAX ? "too many chunks are under way" : "past its end");
         return;
     }
     c->serving++;

@@ -1,26 +1,43 @@
 /* stage.c - what a stage's tasks have in common, and the libraries that they need. */
 #include "executor/core/core.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- versions --------------------------------------------------------------- */
+
+void told_drop(struct told **tp)
+{
+    struct told *t = *tp;
+    *tp = NULL;
+    if (!t || --t->refs)
+        return;
+    buf_fini(&t->frame);
+    arena_fini(&t->arena);
+    free(t);
+}
+
 void stage_free(struct stage *s)
 {
-    buf_fini(&s->frame);
-    arena_fini(&s->arena);
+    told_drop(&s->told);
     free(s);
 }
 
-/* Decode our own copy of the frame: the message's bytes live as long as the stage. */
-static void stage_keep(struct stage *s, struct bytes frame)
+/* Our own copy of the frame: the message's bytes live as long as anyone was told this version. */
+static struct told *told_new(struct bytes frame)
 {
     struct head head;
-    arena_fini(&s->arena);
-    buf_reset(&s->frame);
-    buf_put(&s->frame, frame.p, frame.n);
-    s->msg = proto_decode(&s->arena, (struct bytes){ s->frame.p, (uint32_t)s->frame.n }, &head, NULL);
-    s->version = s->msg->version;
+    struct told *t = calloc(1, sizeof *t);
+    if (!t)
+        abort();
+    t->refs = 1;
+    buf_put(&t->frame, frame.p, frame.n);
+    t->msg = proto_decode(&t->arena, (struct bytes){ t->frame.p, frame.n }, &head, NULL);
+    return t;
 }
+
+/* ---- saved output ------------------------------------------------------------ */
 
 /* Does this executor see the output folder?  Its token says. */
 static void token_check(struct executor *x, struct app *a, struct stage *s)
@@ -28,72 +45,101 @@ static void token_check(struct executor *x, struct app *a, struct stage *s)
     struct job *j;
     struct buf path = { 0 };
     s->state = STAGE_CHECKING;
-    buf_printf(&path, "%.*s/_ferro/%llu/token", (int)s->msg->save_dir.n, (const char *)s->msg->save_dir.p, (unsigned long long)a->app);
+    buf_printf(&path, "%.*s/_ferro/%llu/token", (int)s->told->msg->save_dir.n,
+               (const char *)s->told->msg->save_dir.p, (unsigned long long)a->app);
     struct action *act = io_start(x, JOB_TOKEN, IO_TOKEN, a->app, &j);
     act->stage = s->stage;
     act->io.path = arena_copy(&x->out->arena, path.p, path.n + 1);
-    act->io.bytes = (struct bytes){ arena_copy(&x->out->arena, s->msg->save_token, ID_BYTES), ID_BYTES };
+    act->io.bytes =
+        (struct bytes){ arena_copy(&x->out->arena, s->told->msg->save_token, ID_BYTES), ID_BYTES };
     j->stage = s->stage;
     buf_fini(&path);
 }
 
-static void lib_fetch(struct executor *x, struct app *a, const struct rec_lib *lib)
+/* ---- libraries ---------------------------------------------------------------- */
+
+static uint32_t nlibs(const struct app *a)
 {
-    struct pull_want want = { .app = a->app, .stage = UINT32_MAX, .conn = a->data };
-    memcpy(want.block.b, lib->id, ID_BYTES);
-    want.copy = want.block;
-    copy_start(x, a, &want, 0, NULL);
+    return (uint32_t)(a->lib_list.n / sizeof(struct rec_lib));
 }
 
-static void libs_fetch(struct executor *x, struct app *a, const struct msg_stage *m)
+bool libs_here(const struct app *a)
 {
-    if (a->libs || m->libs.n == 0 || !a->data)
-        return;
-    a->libs = 1;
-    a->libs_left = m->libs.n;
-    arena_reset(&a->keep);
-    buf_reset(&a->lib_list);
-    for (uint32_t i = 0; i < m->libs.n; i++) {
+    uint32_t n = nlibs(a);
+    return n && a->libs_here == UINT64_MAX >> (64 - n);
+}
+
+/* The first stage that names libraries names the application's. */
+static void libs_learn(struct app *a, const struct msg_stage *m)
+{
+    for (uint32_t i = 0; i < m->libs.n && nlibs(a) == i; i++) {
         struct rec_lib lib = m->libs.v[i];
         lib.name = arena_bytes(&a->keep, lib.name);
         buf_put(&a->lib_list, &lib, sizeof lib);
     }
-    for (uint32_t i = 0; i < m->libs.n; i++)
-        lib_fetch(x, a, (const struct rec_lib *)a->lib_list.p + i);
 }
 
-static void libs_failed(struct executor *x, struct app *a, const char *words)
+static void lib_check(struct executor *x, struct app *a, uint32_t i)
 {
-    struct run r;
-    a->libs = 0;
-    actions_log(x->out, LOG_WARN, "app %llu: its library can't be had: %s", (unsigned long long)a->app, words);
-    while (runs_pop(&a->queue, 1, &r))
-        report_fail(x, a, r, CAUSE_HOST, 0, 0, 0, words, "");
+    struct job *j;
+    struct action *act = io_start(x, JOB_LIBRARY, IO_LIBRARY, a->app, &j);
+    memcpy(act->io.block.b, ((const struct rec_lib *)a->lib_list.p)[i].id, ID_BYTES);
+    j->index = i;
 }
 
+void libs_fetch(struct executor *x, struct app *a)
+{
+    for (uint32_t i = 0; i < nlibs(a) && a->data; i++) {
+        struct pull_want want = { .app = a->app, .stage = UINT32_MAX, .conn = a->data };
+        if ((a->libs_asked | a->libs_here) >> i & 1)
+            continue;
+        memcpy(want.block.b, ((const struct rec_lib *)a->lib_list.p)[i].id, ID_BYTES);
+        want.copy = want.block;
+        struct copy *c = copy_start(x, a, &want, NULL);
+        if (!c)
+            return;
+        a->libs_asked |= 1ull << i;
+        if (c->here)
+            lib_check(x, a, i);
+    }
+}
+
+static void lib_failed(struct executor *x, struct app *a, uint32_t i, const char *words)
+{
+    char whole[320];
+    a->libs_asked &= ~(1ull << i);
+    snprintf(whole, sizeof whole, "a library of the job can't be had: %s", words);
+    load_failed(x, a, whole, "");
+    if (a->queue.tasks)
+        libs_fetch(x, a);
+}
+
+/* A lost connection is nobody's failure: it goes on when the driver is back. */
 void libs_arrived(struct executor *x, struct copy *c, uint32_t code, const char *words)
 {
     struct app *a = c->app;
-    struct job *j;
-    if (code) {
-        libs_failed(x, a, words);
-        return;
+    for (uint32_t i = 0; i < nlibs(a); i++) {
+        if (memcmp(((const struct rec_lib *)a->lib_list.p)[i].id, c->id.b, ID_BYTES))
+            continue;
+        if (code == 0)
+            lib_check(x, a, i);
+        else if (code == BLOCK_UNREACHABLE)
+            a->libs_asked &= ~(1ull << i);
+        else
+            lib_failed(x, a, i, words);
     }
-    struct action *act = io_start(x, JOB_LIBRARY, IO_LIBRARY, a->app, &j);
-    act->io.block = c->id;
 }
 
-static void libs_checked(struct executor *x, struct app *a, int64_t result)
+static void lib_checked(struct executor *x, struct app *a, uint32_t i, int64_t result)
 {
     if (result) {
-        libs_failed(x, a, "the library that arrived is not the one that was named");
+        lib_failed(x, a, i, "what arrived is not what was named");
         return;
     }
-    if (--a->libs_left)
-        return;
-    a->libs = 2;
-    MAP_EACH(&x->leases, i) {
-        struct lease *l = map_at(&x->leases, i);
+    a->libs_here |= 1ull << i;
+    a->libs_asked &= ~(1ull << i);
+    MAP_EACH(&x->leases, k) {
+        struct lease *l = map_at(&x->leases, k);
         if (l->app == a)
             hosts_assign(x, l);
     }
@@ -103,10 +149,10 @@ void stage_job_done(struct executor *x, struct job *j, int64_t result)
 {
     struct app *a = map_get(&x->apps, j->app);
     struct stage *s = a ? map_get(&a->stages, j->stage) : NULL;
-    if (!a)
+    if (!a || a->ending)
         return;
     if (j->kind == JOB_LIBRARY)
-        libs_checked(x, a, result);
+        lib_checked(x, a, j->index, result);
     else if (s) {
         s->save = result == 0 ? 1 : 2;
         s->state = STAGE_READY;
@@ -114,26 +160,29 @@ void stage_job_done(struct executor *x, struct job *j, int64_t result)
     }
 }
 
+/* ---- stages -------------------------------------------------------------------- */
+
 void on_stage(struct executor *x, struct app *a, const struct msg_stage *m, struct bytes frame)
 {
     struct stage *s = map_get(&a->stages, m->stage);
-    if (s && m->version <= s->version && !FERRO_PLANT(stale_version))
+    bool first = !s;
+    if (s && m->version <= s->told->msg->version && !FERRO_PLANT(stale_version))
         return;
     if (!s) {
         if (a->stages.n >= STAGES_MAX || !(s = calloc(1, sizeof *s))) {
             refuse(x, a->control, REFUSE_LIMIT, m->stage, "too many stages at once");
             return;
         }
-        s->stage = m->stage;
-        s->state = STAGE_READY;
+        *s = (struct stage){ .stage = m->stage, .state = STAGE_READY, .task_ns = HOST_AHEAD_NS };
         map_put(&a->stages, s->stage, s);
         executor_event(x, "stage.started", a->app, 0, s->stage, 0);
     }
-    bool first = !s->msg;
-    stage_keep(s, frame);
+    told_drop(&s->told);
+    s->told = told_new(frame);
     if (first && m->save_dir.n)
         token_check(x, a, s);
-    libs_fetch(x, a, s->msg);
+    libs_learn(a, s->told->msg);
+    libs_fetch(x, a);
     tasks_dispatch(x, a);
 }
 
@@ -143,6 +192,9 @@ void on_block_free(struct executor *x, struct app *a, const struct msg_block_fre
     for (uint32_t i = 0; i < m->stages.n; i++) {
         uint32_t stage = m->stages.v[i].n;
         struct stage *s = map_get(&a->stages, stage);
+        if (stage ==
+            UINT32_MAX) /* libraries', and in an IO_FREE all: only the end of the application frees those */
+            continue;
         if (s) {
             map_del(&a->stages, stage);
             stage_free(s);
@@ -150,12 +202,39 @@ void on_block_free(struct executor *x, struct app *a, const struct msg_block_fre
         app_drop_copies(x, a, stage);
         MAP_EACH(&x->blocks, k) {
             struct block *b = map_at(&x->blocks, k);
-            if (b->app != a || b->stage != stage)
-                continue;
-            x->block_bytes -= b->bytes;
-            map_del(&x->blocks, map_key(&x->blocks, k));
-            free(b);
+            if (b->app == a && b->stage == stage)
+                block_drop(x, b);
         }
         io_start(x, JOB_FREE, IO_FREE, a->app, &j)->stage = stage;
     }
+}
+
+/* ---- what we have ---------------------------------------------------------------- */
+
+/* The fast folder's budget is what is counted. */
+static uint64_t counted(const struct block *b)
+{
+    return b->disk ? 0 : b->bytes;
+}
+
+void block_add(struct executor *x, struct app *a, struct block_id id, uint32_t stage, uint64_t bytes,
+               bool disk)
+{
+    uint64_t key = block_key(a->app, id);
+    struct block *b = map_get(&x->blocks, key);
+    if (b) /* the same attempt again, after its host ended: the file is the newer one's */
+        block_drop(x, b);
+    b = calloc(1, sizeof *b);
+    if (!b)
+        abort();
+    *b = (struct block){ a, id, stage, disk, bytes };
+    map_put(&x->blocks, key, b);
+    x->block_bytes += counted(b);
+}
+
+void block_drop(struct executor *x, struct block *b)
+{
+    x->block_bytes -= counted(b);
+    map_del(&x->blocks, block_key(b->app->app, b->id));
+    free(b);
 }

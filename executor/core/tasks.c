@@ -1,60 +1,126 @@
-/* tasks.c - tasks in, to hosts, and what became of them. */
+/* tasks.c - tasks in, to hosts, and back to the driver unstarted. */
 #include "executor/core/core.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#define AVERAGE_SHIFT 3 /* a new batch weighs an eighth */
+/* ---- back to the driver ------------------------------------------------- */
 
-void on_tasks(struct executor *x, struct app *a, const struct msg_tasks *m)
+/* RECALLED, in frames of a bounded size. */
+static void tell_recalled(struct executor *x, struct app *a, const struct buf *runs)
 {
-    struct stage *s = map_get(&a->stages, m->stage);
+    const struct run *r = (const struct run *)runs->p;
+    uint32_t n = (uint32_t)(runs->n / sizeof *r);
+    for (uint32_t first = 0; first < n; first += RUNS_A_FRAME) {
+        uint32_t some = n - first < RUNS_A_FRAME ? n - first : RUNS_A_FRAME;
+        struct rec_run *back = arena_alloc(&x->out->arena, some * sizeof *back);
+        for (uint32_t i = 0; i < some; i++, r++)
+            back[i] = (struct rec_run){ r->stage, r->first, r->count, r->attempt };
+        app_send(x, a, MSG_RECALLED, &(struct msg_recalled){ .app = a->app, .runs = { back, some } });
+    }
+}
+
+static void recall(struct executor *x, struct app *a, uint32_t stage, uint64_t most)
+{
+    struct buf back = { 0 };
+    struct runs kept = { 0 };
+    struct run r;
+    while (most && runs_pop(&a->queue, most > UINT32_MAX ? UINT32_MAX : (uint32_t)most, &r))
+        if (stage != UINT32_MAX && r.stage != stage)
+            runs_push(&kept, r);
+        else {
+            buf_put(&back, &r, sizeof r);
+            most -= r.count;
+        }
+    while (runs_pop(&kept, UINT32_MAX, &r))
+        runs_push(&a->queue, r);
+    runs_fini(&kept);
+    tell_recalled(x, a, &back);
+    buf_fini(&back);
+}
+
+void on_recall(struct executor *x, struct app *a, const struct msg_recall *m)
+{
+    recall(x, a, m->stage, m->count);
+}
+
+void tasks_give_back(struct executor *x, struct app *a)
+{
+    recall(x, a, UINT32_MAX, UINT64_MAX);
+}
+
+/* ---- in -------------------------------------------------------------------- */
+
+static void queue_ranges(struct executor *x, struct app *a, const struct msg_tasks *m)
+{
+    struct buf back = { 0 };
+    bool known = map_has(&a->stages, m->stage), sane = true;
     for (uint32_t i = 0; i < m->ranges.n; i++) {
         const struct rec_range *r = &m->ranges.v[i];
         struct run run = { m->stage, r->first, r->count, r->attempt };
-        if (!s || a->queue.v.n / sizeof(struct run) >= QUEUE_RUNS_MAX) {
-            refuse(x, a->control, s ? REFUSE_LIMIT : REFUSE_NO_LEASE, m->stage, s ? "too many tasks are queued here" : "no such stage here");
-            return;
-        }
-        runs_push(&a->queue, run);
+        if (r->count > UINT32_MAX - r->first)
+            sane = false;
+        else if (known && runs_entries(&a->queue) < QUEUE_RUNS_MAX)
+            runs_push(&a->queue, run);
+        else
+            buf_put(&back, &run, sizeof run);
     }
-    uint32_t open = 0;
-    MAP_EACH(&x->leases, i) {
-        const struct lease *l = map_at(&x->leases, i);
-        open += l->app == a && l->state != LEASE_CLOSING;
-    }
-    if (open == 0) /* the lease went while these were on their way */
-        tasks_give_back(x, a);
-    else
-        tasks_dispatch(x, a);
+    if (!sane)
+        refuse(x, a->control, REFUSE_MALFORMED, m->stage, "a range of tasks past the last number");
+    if (!known)
+        refuse(x, a->control, REFUSE_NO_LEASE, m->stage, "no such stage here");
+    tell_recalled(x, a, &back);
+    buf_fini(&back);
 }
 
-static uint32_t ahead(const struct app *a)
+void on_tasks(struct executor *x, struct app *a, const struct msg_tasks *m)
 {
-    uint64_t n = a->task_ns ? HOST_AHEAD_NS / a->task_ns : HOST_AHEAD_MAX;
+    queue_ranges(x, a, m);
+    if (leases_open(x, a) == 0 &&
+        !FERRO_PLANT(tasks_kept_without_lease)) { /* it went while these were on their way */
+        tasks_give_back(x, a);
+        return;
+    }
+    if (a->load_failed)
+        libs_fetch(x, a);
+    MAP_EACH(&x->leases, i) {
+        struct lease *l = map_at(&x->leases, i);
+        if (l->app == a)
+            hosts_assign(x, l);
+    }
+    tasks_dispatch(x, a);
+}
+
+/* ---- to hosts ------------------------------------------------------------- */
+
+static uint32_t ahead(const struct stage *s)
+{
+    uint64_t n = s->task_ns ? HOST_AHEAD_NS / s->task_ns : HOST_AHEAD_MAX;
     return n < 1 ? 1 : n > HOST_AHEAD_MAX ? HOST_AHEAD_MAX : (uint32_t)n;
 }
 
+/* HOST_STAGE, with the STAGE frame when the host hasn't this version yet. */
 static void tell_stage(struct executor *x, struct host *h, const struct stage *s)
 {
-    struct buf frame = { 0 };
-    if (h->told && h->stage == s->stage && h->version == s->version)
+    bool to_disk = x->block_bytes > x->config.block_bytes_max, known = h->told == s->told;
+    if (known && h->to_disk == to_disk)
         return;
-    struct msg_host_stage m = { .stage = s->stage, .version = s->version, .save = s->save,
-                                .to_disk = x->block_bytes > x->config.block_bytes_max };
-    proto_encode(&frame, &(struct head){ .tag = MSG_HOST_STAGE, .epoch = x->epoch, .generation = x->generation }, &m);
-    struct action *act = actions_add(x->out, ACT_HOST_SEND);
-    act->id = h->id;
-    act->frame = (struct bytes){ arena_copy(&x->out->arena, frame.p, frame.n), (uint32_t)frame.n };
-    act->sealed = (struct bytes){ arena_copy(&x->out->arena, s->frame.p, s->frame.n), (uint32_t)s->frame.n };
-    buf_fini(&frame);
-    h->told = true;
-    h->stage = s->stage;
-    h->version = s->version;
+    struct msg_host_stage m = {
+        .stage = s->stage, .version = s->told->msg->version, .save = s->save, .to_disk = to_disk
+    };
+    host_send(x, h, MSG_HOST_STAGE, &m);
+    h->to_disk = to_disk;
+    if (known)
+        return;
+    x->out->v[x->out->n - 1].sealed =
+        (struct bytes){ arena_copy(&x->out->arena, s->told->frame.p, s->told->frame.n),
+                        (uint32_t)s->told->frame.n };
+    told_drop(&h->told);
+    h->told = s->told;
+    h->told->refs++;
 }
 
-/* Give one host up to `most` tasks of one run. */
-static bool host_feed(struct executor *x, struct app *a, struct host *h, uint32_t most)
+/* Bring one host to what it may hold, with tasks of one run, of which each of `nhosts` gets its share. */
+static bool host_feed(struct executor *x, struct app *a, struct host *h, uint32_t nhosts)
 {
     struct run r;
     if (!runs_peek(&a->queue, &r))
@@ -62,215 +128,80 @@ static bool host_feed(struct executor *x, struct app *a, struct host *h, uint32_
     struct stage *s = map_get(&a->stages, r.stage);
     if (!s || s->state != STAGE_READY) /* freed meanwhile: its job is over; checking: soon */
         return s ? false : runs_pop(&a->queue, UINT32_MAX, &r);
-    runs_pop(&a->queue, most, &r);
+    uint32_t full = ahead(s), has = (uint32_t)h->under_way.tasks;
+    if (has >= full || has * 2 > full ||
+        (has && h->told != s->told)) /* its FETCHes are about what it was told last */
+        return false;
+    uint64_t share = (a->queue.tasks + nhosts - 1) / nhosts;
+    runs_pop(&a->queue, share < full - has ? (uint32_t)share : full - has, &r);
     tell_stage(x, h, s);
     struct rec_range range = { r.first, r.count, r.attempt };
-    struct msg_tasks m = { .app = a->app, .stage = r.stage, .version = s->version, .ranges = { &range, 1 } };
-    host_send(x, h, MSG_TASKS, &m);
-    if (h->under_way.tasks == 0)
+    host_send(
+        x, h, MSG_TASKS,
+        &(struct msg_tasks){
+            .app = a->app, .stage = r.stage, .version = s->told->msg->version, .ranges = { &range, 1 } });
+    if (has == 0)
         h->head_since_ns = x->now;
     runs_push(&h->under_way, r);
     return true;
 }
 
-/* Evenly: each host is brought to half of what it may hold before one gets more. */
+static bool may_feed(const struct host *h, const struct app *a)
+{
+    return h->state == HOST_UP && h->lease && h->lease->app == a && h->lease->state == LEASE_ATTACHED;
+}
+
+/* Each host is filled up when it holds half of what it may. */
 void tasks_dispatch(struct executor *x, struct app *a)
 {
-    uint32_t full = ahead(a);
-    bool fed = a->queue.tasks > 0;
-    while (fed) {
+    uint32_t nhosts = 0;
+    if (a->queue.tasks == 0 || a->ending || a->nunacked >= UNACKED_MAX || a->unacked.n > UNACKED_BYTES_MAX ||
+        x->jobs.n >= JOBS_MAX)
+        return;
+    MAP_EACH(&x->hosts, i)
+        nhosts += may_feed(map_at(&x->hosts, i), a);
+    for (bool fed = nhosts > 0; fed;) {
         fed = false;
         MAP_EACH(&x->hosts, i) {
             struct host *h = map_at(&x->hosts, i);
-            if (h->state != HOST_UP || !h->lease || h->lease->app != a || h->lease->state != LEASE_ATTACHED)
-                continue;
-            if (h->under_way.tasks * 2 <= full && h->under_way.tasks < full && a->queue.tasks)
-                fed |= host_feed(x, a, h, full - (uint32_t)h->under_way.tasks);
+            if (may_feed(h, a))
+                fed |= host_feed(x, a, h, nhosts);
         }
     }
 }
 
-/* ---- back to the driver ------------------------------------------------- */
+/* ---- cancelled ------------------------------------------------------------- */
 
-static void recalled(struct executor *x, struct app *a, uint32_t stage, uint64_t most)
+/* What it runs costs it its life; the others in it go back to the queue. */
+static void cancel_in_host(struct executor *x, struct host *h, struct run what)
 {
-    struct buf runs = { 0 };
-    struct runs kept = { 0 };
-    struct run r;
-    while (most && runs_pop(&a->queue, most > UINT32_MAX ? UINT32_MAX : (uint32_t)most, &r)) {
-        if (stage != UINT32_MAX && r.stage != stage) {
-            runs_push(&kept, r);
-            continue;
-        }
-        struct rec_run back = { r.stage, r.first, r.count, r.attempt };
-        buf_put(&runs, &back, sizeof back);
-        most -= r.count;
-    }
-    while (runs_pop(&kept, UINT32_MAX, &r))
-        runs_push(&a->queue, r);
-    runs_fini(&kept);
-    if (runs.n) {
-        struct msg_recalled m = { .app = a->app };
-        m.runs.v = (const struct rec_run *)runs.p;
-        m.runs.n = (uint32_t)(runs.n / sizeof(struct rec_run));
-        app_send(x, a, MSG_RECALLED, &m);
-    }
-    buf_fini(&runs);
-}
-
-void on_recall(struct executor *x, struct app *a, const struct msg_recall *m)
-{
-    recalled(x, a, m->stage, m->count);
-}
-
-void tasks_give_back(struct executor *x, struct app *a)
-{
-    recalled(x, a, UINT32_MAX, UINT64_MAX);
-}
-
-/* A cancelled attempt under way costs its host; the others in it go back to the queue. */
-static void cancel_one(struct executor *x, struct app *a, uint32_t stage, uint32_t part, uint32_t attempt)
-{
-    if (runs_take(&a->queue, stage, part, attempt, NULL))
+    struct run head;
+    if (h->state == HOST_ENDING || !runs_peek(&h->under_way, &head))
         return;
-    MAP_EACH(&x->hosts, i) {
-        struct host *h = map_at(&x->hosts, i);
-        struct run head;
-        if (!h->lease || h->lease->app != a || h->state == HOST_ENDING || !runs_peek(&h->under_way, &head))
-            continue;
-        if (head.stage == stage && head.first == part && head.attempt == attempt) {
-            host_kill(x, h, CAUSE_CANCELLED);
-            return;
-        }
-        if (runs_take(&h->under_way, stage, part, attempt, NULL)) {
-            struct rec_run r = { stage, part, 1, attempt };
-            host_send(x, h, MSG_CANCEL, &(struct msg_cancel){ .app = a->app, .runs = { &r, 1 } });
-            return;
-        }
+    bool runs_it = head.stage == what.stage && head.attempt == what.attempt && head.first >= what.first &&
+                   head.first - what.first < what.count;
+    uint64_t n = runs_remove(&h->under_way, what, NULL);
+    if (n == 0)
+        return;
+    if (runs_it) {
+        host_kill(x, h, CAUSE_CANCELLED);
+        return;
     }
+    struct rec_run r = { what.stage, what.first, what.count, what.attempt };
+    host_send(x, h, MSG_CANCEL, &(struct msg_cancel){ .app = h->lease->app->app, .runs = { &r, 1 } });
 }
 
 void on_cancel(struct executor *x, struct app *a, const struct msg_cancel *m)
 {
-    for (uint32_t i = 0; i < m->runs.n; i++)
-        for (uint32_t k = 0; k < m->runs.v[i].count && k < QUEUE_RUNS_MAX; k++)
-            cancel_one(x, a, m->runs.v[i].stage, m->runs.v[i].first + k, m->runs.v[i].attempt);
+    for (uint32_t i = 0; i < m->runs.n; i++) {
+        const struct rec_run *r = &m->runs.v[i];
+        struct run what = { r->stage, r->first, r->count, r->attempt };
+        runs_remove(&a->queue, what, NULL);
+        MAP_EACH(&x->hosts, k) {
+            struct host *h = map_at(&x->hosts, k);
+            if (h->lease && h->lease->app == a)
+                cancel_in_host(x, h, what);
+        }
+    }
     tasks_dispatch(x, a);
-}
-
-/* ---- what became of them ------------------------------------------------ */
-
-void report_add(struct executor *x, struct app *a, const struct rec_report *r)
-{
-    struct rec_report kept = report_copy(&a->out_arena, r);
-    buf_put(&a->out_reports, &kept, sizeof kept);
-    if (r->cause && r->cause != CAUSE_FETCH) {
-        struct action *act = actions_add(x->out, ACT_EVENT);
-        act->app = a->app;
-        act->stage = r->stage;
-        act->part = r->part;
-        act->attempt = r->attempt;
-        act->log.words = "task.failed";
-    }
-}
-
-void report_fail(struct executor *x, struct app *a, struct run task, enum cause cause, int signal, uint64_t peak, uint64_t ms,
-                 const char *words, const char *tail)
-{
-    struct rec_report r = {
-        .stage = task.stage, .part = task.first, .attempt = task.attempt, .cause = cause, .signal = (uint32_t)signal,
-        .peak_bytes = peak, .ms = ms, .words = bytes_of(words), .tail = bytes_of(tail),
-    };
-    report_add(x, a, &r);
-}
-
-/* A success with a file: the daemon takes the file over before it tells. */
-static void adopt(struct executor *x, struct app *a, struct host *h, const struct rec_report *r)
-{
-    struct job *j;
-    bool saved = r->flags & REPORT_SAVED_HERE;
-    struct action *act = io_start(x, saved ? JOB_SYNC : JOB_ADOPT, saved ? IO_SYNC : IO_ADOPT, a->app, &j);
-    j->report = report_copy(&j->arena, r);
-    act->stage = r->stage;
-    act->part = r->part;
-    act->attempt = r->attempt;
-    act->io.block = block_output(r->stage, r->part, r->attempt);
-    act->io.length = r->out_bytes;
-    act->io.host = h->id;
-    act->io.last = r->flags & REPORT_ON_DISK;
-}
-
-void report_job_done(struct executor *x, struct job *j, int64_t result)
-{
-    struct app *a = map_get(&x->apps, j->app);
-    struct rec_report *r = &j->report;
-    if (!a || a->ending)
-        return;
-    if (result < 0) {
-        r->cause = CAUSE_ERROR;
-        r->words = bytes_of(j->kind == JOB_SYNC ? "what it saved could not be synced" : "its output file is not what it reported");
-        r->out_bytes = 0;
-        r->result = r->sizes = (struct bytes){ 0 };
-        r->samples.n = 0;
-    } else if (j->kind == JOB_ADOPT) {
-        struct block_id id = block_output(r->stage, r->part, r->attempt);
-        struct block *b = calloc(1, sizeof *b);
-        if (!b)
-            abort();
-        *b = (struct block){ a, id, r->stage, (uint64_t)result };
-        r->out_bytes = (uint64_t)result;
-        map_put(&x->blocks, block_key(a->app, id), b);
-        x->block_bytes += b->bytes;
-    }
-    report_add(x, a, r);
-}
-
-static void on_report(struct executor *x, struct app *a, struct host *h, const struct rec_report *r)
-{
-    if (!runs_take(&h->under_way, r->stage, r->part, r->attempt, NULL)) {
-        x->refused++; /* a host may only report what it was given */
-        return;
-    }
-    if (r->cause == CAUSE_OK && (r->out_bytes || r->flags & REPORT_SAVED_HERE) && x->blocks.n < BLOCKS_MAX)
-        adopt(x, a, h, r);
-    else
-        report_add(x, a, r);
-}
-
-static uint64_t on_runs(struct executor *x, struct app *a, struct host *h, const struct rec_run *r)
-{
-    uint64_t n = 0;
-    for (uint32_t k = 0; k < r->count; k++)
-        if (runs_take(&h->under_way, r->stage, r->first + k, r->attempt, NULL))
-            n++;
-        else
-            break;
-    if (n < r->count)
-        x->refused++;
-    struct rec_run ok = { r->stage, r->first, (uint32_t)n, r->attempt };
-    struct rec_run *last = a->out_runs.n ? (struct rec_run *)(a->out_runs.p + a->out_runs.n) - 1 : NULL;
-    if (last && last->stage == ok.stage && last->attempt == ok.attempt && last->first + last->count == ok.first)
-        last->count += ok.count;
-    else if (n)
-        buf_put(&a->out_runs, &ok, sizeof ok);
-    return n;
-}
-
-void on_host_done(struct executor *x, struct host *h, const struct msg_done *m)
-{
-    struct app *a = h->lease ? h->lease->app : NULL;
-    uint64_t n = m->reports.n;
-    if (!a || h->state != HOST_UP)
-        return;
-    for (uint32_t i = 0; i < m->runs.n; i++)
-        n += on_runs(x, a, h, &m->runs.v[i]);
-    for (uint32_t i = 0; i < m->reports.n; i++)
-        on_report(x, a, h, &m->reports.v[i]);
-    h->head_since_ns = x->now;
-    a->out_busy_ns += m->busy_ns;
-    if (n)
-        a->task_ns += (m->busy_ns / n >> AVERAGE_SHIFT) - (a->task_ns >> AVERAGE_SHIFT);
-    tasks_dispatch(x, a);
-    if (h->lease->state == LEASE_CLOSING && h->under_way.tasks == 0)
-        host_kill(x, h, CAUSE_CANCELLED);
 }
