@@ -128,7 +128,7 @@ void apps_persist(struct manager *m, struct app *a)
 void apps_free(struct app *a)
 {
     MAP_EACH(&a->claims, i)
-    free(map_at(&a->claims, i));
+        free(map_at(&a->claims, i));
     struct map *maps[] = { &a->leases, &a->claims, &a->excluded, &a->barred };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_fini(maps[i]);
@@ -191,14 +191,13 @@ static void lost(struct manager *m, struct app *a, const char *words)
 static void tell_executors(struct manager *m, struct app *a)
 {
     struct msg_app_end end = { .app = a->row.app, .words = bytes_of(a->row.words) };
-    MAP_EACH(&m->joined, i)
-    {
+    MAP_EACH(&m->joined, i) {
         const struct executor *x = map_at(&m->joined, i);
         if (map_has(&x->apps, a->row.app))
             manager_send(m, x->conn, MSG_APP_END, &end);
     }
     MAP_EACH(&a->leases, i)
-    leases_move(m, map_at(&a->leases, i), LEASE_CLOSING);
+        leases_move(m, map_at(&a->leases, i), LEASE_CLOSING);
 }
 
 static void evict(struct manager *m, struct app *a)
@@ -207,7 +206,7 @@ static void evict(struct manager *m, struct app *a)
     service_leave(m, a);
     output_end(m, a);
     MAP_EACH(&a->leases, i)
-    ((struct lease *)map_at(&a->leases, i))->app = NULL;
+        ((struct lease *)map_at(&a->leases, i))->app = NULL;
     map_del(&m->ended, a->row.app);
     map_del(&m->outputs, a->row.app);
     map_del(&m->apps, a->row.app);
@@ -277,8 +276,8 @@ void apps_persisted(struct manager *m, uint64_t id)
 static void bars_expire(struct manager *m, struct app *a)
 {
     MAP_EACH(&a->barred, i)
-    if (m->now >= map_at_u64(&a->barred, i))
-        map_del(&a->barred, map_key(&a->barred, i));
+        if (m->now >= map_at_u64(&a->barred, i))
+            map_del(&a->barred, map_key(&a->barred, i));
 }
 
 static void running_time(struct manager *m, struct app *a)
@@ -297,8 +296,7 @@ static void running_time(struct manager *m, struct app *a)
 
 void apps_time(struct manager *m)
 {
-    MAP_EACH(&m->apps, i)
-    {
+    MAP_EACH(&m->apps, i) {
         struct app *a = map_at(&m->apps, i);
         if (a->state == APP_RUNNING) {
             bars_expire(m, a);

@@ -34,7 +34,7 @@ void claims_forget(struct manager *m, struct app *a, uint64_t lease)
 void claims_clear(struct manager *m, struct app *a)
 {
     MAP_EACH(&a->claims, i)
-    drop(m, a, map_at(&a->claims, i));
+        drop(m, a, map_at(&a->claims, i));
     map_fini(&a->claims);
 }
 
@@ -85,8 +85,7 @@ static bool keeps(struct manager *m, struct executor *x, const struct rec_holdin
 /* Its answer, in the end: known leases that it didn't name are closed by its own word, since it may still be reaping. */
 static void settle(struct manager *m, struct executor *x, bool again)
 {
-    MAP_EACH(&x->leases, i)
-    {
+    MAP_EACH(&x->leases, i) {
         struct lease *l = map_at(&x->leases, i);
         struct msg_lease_revoke r = { .lease = l->lease, .words = bytes_of("not among its holdings") };
         if (l->seen && l->state == LEASE_OPENING)
@@ -111,8 +110,7 @@ static void answer_apps(struct manager *m, struct executor *x, const struct msg_
             end[answer->end_apps.n++] = join->apps.v[i];
     }
     answer->end_apps.v = end;
-    MAP_EACH(&x->leases, i)
-    {
+    MAP_EACH(&x->leases, i) {
         const struct lease *l = map_at(&x->leases, i);
         if (l->app)
             map_put_u64(&x->apps, l->app->row.app, 1);
@@ -125,7 +123,7 @@ void claims_on_join(struct manager *m, struct executor *x, const struct msg_join
     struct rec_id *keep = arena_alloc(&m->in, (join->holdings.n + 1) * sizeof *keep);
     struct rec_id *end = arena_alloc(&m->in, (join->holdings.n + 1) * sizeof *end);
     MAP_EACH(&x->leases, i)
-    ((struct lease *)map_at(&x->leases, i))->seen = false;
+        ((struct lease *)map_at(&x->leases, i))->seen = false;
     for (uint32_t i = 0; i < join->holdings.n; i++) {
         const struct rec_holding *h = &join->holdings.v[i];
         if (keeps(m, x, h))
@@ -166,15 +164,14 @@ void claims_on_open(struct manager *m, struct app *a, const struct msg_app_open 
     struct rec_id *lost = arena_alloc(&m->in, (open->claims.n + 1) * sizeof *lost);
     claims_clear(m, a);
     MAP_EACH(&a->leases, i)
-    ((struct lease *)map_at(&a->leases, i))->seen = false;
+        ((struct lease *)map_at(&a->leases, i))->seen = false;
     for (uint32_t i = 0; i < open->claims.n; i++)
         if (!believe(m, a, &open->claims.v[i]))
             lost[ok.lost.n++].id = open->claims.v[i].lease;
     ok.lost.v = lost;
     a->settled = true;
     manager_send(m, a->driver, MSG_APP_OK, &ok);
-    MAP_EACH(&a->leases, i)
-    {
+    MAP_EACH(&a->leases, i) {
         struct lease *l = map_at(&a->leases, i);
         if (!l->seen && l->state == LEASE_HELD)
             leases_close(m, l, 0, "its driver hasn't got it");
@@ -188,8 +185,7 @@ void claims_on_open(struct manager *m, struct app *a, const struct msg_app_open 
 
 static void claims_expire(struct manager *m, struct app *a)
 {
-    MAP_EACH(&a->claims, i)
-    {
+    MAP_EACH(&a->claims, i) {
         struct claim *c = map_at(&a->claims, i);
         if (m->now - c->since_ns <= m->config.claim_ms * MS)
             continue;
@@ -204,11 +200,10 @@ void claims_time(struct manager *m)
         return;
     if (m->claims && !FERRO_PLANT(claims_kept))
         MAP_EACH(&m->apps, i)
-    claims_expire(m, map_at(&m->apps, i));
+            claims_expire(m, map_at(&m->apps, i));
     if (!m->held)
         return;
-    MAP_EACH(&m->leases, i)
-    {
+    MAP_EACH(&m->leases, i) {
         struct lease *l = map_at(&m->leases, i);
         if (l->state == LEASE_HELD && m->now - l->since_ns > m->config.holding_ms * MS)
             leases_close(m, l, 0, "its driver did not come back");

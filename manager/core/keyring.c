@@ -88,11 +88,10 @@ static void revoke_unlisted(struct manager *m, struct known *k)
 void keyring_set(struct manager *m, const struct manager_keys *keys)
 {
     MAP_EACH(&m->known, i)
-    ((struct known *)map_at(&m->known, i))->listed = false;
+        ((struct known *)map_at(&m->known, i))->listed = false;
     for (uint32_t i = 0; i < keys->n; i++)
         list(m, &keys->v[i]);
-    MAP_EACH(&m->known, i)
-    {
+    MAP_EACH(&m->known, i) {
         struct known *k = map_at(&m->known, i);
         if (authorized(k) && !k->listed)
             revoke_unlisted(m, k);

@@ -71,17 +71,17 @@ void manager_free(struct manager **mp)
     if (!m)
         return;
     MAP_EACH(&m->peers, i)
-    free(map_at(&m->peers, i));
+        free(map_at(&m->peers, i));
     MAP_EACH(&m->known, i)
-    free(map_at(&m->known, i));
+        free(map_at(&m->known, i));
     MAP_EACH(&m->executors, i)
-    roster_free(map_at(&m->executors, i));
+        roster_free(map_at(&m->executors, i));
     MAP_EACH(&m->lost, i)
-    roster_free(map_at(&m->lost, i));
+        roster_free(map_at(&m->lost, i));
     MAP_EACH(&m->leases, i)
-    free(map_at(&m->leases, i));
+        free(map_at(&m->leases, i));
     MAP_EACH(&m->apps, i)
-    apps_free(map_at(&m->apps, i));
+        apps_free(map_at(&m->apps, i));
     struct map *maps[] = { &m->peers, &m->known, &m->executors, &m->lost,     &m->joined,  &m->leases,
                            &m->apps,  &m->ended, &m->outputs,   &m->persists, &m->uploads, &m->probing };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
@@ -286,13 +286,12 @@ void manager_counters(const struct manager *m, struct manager_counters *out)
                                       .peers = m->peers.n,
                                       .leases = m->leases.n,
                                       .apps = apps_live_count(m) };
-    MAP_EACH(&m->executors, i)
-    {
+    MAP_EACH(&m->executors, i) {
         const struct executor *x = map_at(&m->executors, i);
         out->executors += x->state != MEMBER_ENROLLED;
         out->slots += x->slots;
         out->slots_used += x->slots_used;
     }
     MAP_EACH(&m->peers, i)
-    out->services += ((const struct peer *)map_at(&m->peers, i))->serving;
+        out->services += ((const struct peer *)map_at(&m->peers, i))->serving;
 }

@@ -154,8 +154,7 @@ static bool beats(const struct peer *p)
 
 void peers_time(struct manager *m)
 {
-    MAP_EACH(&m->peers, i)
-    {
+    MAP_EACH(&m->peers, i) {
         struct peer *p = map_at(&m->peers, i);
         if (p->cut_ns && m->now >= p->cut_ns)
             peers_cut(m, p->conn);
@@ -171,22 +170,20 @@ void peers_time(struct manager *m)
 void peers_stalled(struct manager *m, uint64_t late_ns)
 {
     MAP_EACH(&m->peers, i)
-    beat_stalled(&((struct peer *)map_at(&m->peers, i))->beat, late_ns);
-    MAP_EACH(&m->executors, i)
-    {
+        beat_stalled(&((struct peer *)map_at(&m->peers, i))->beat, late_ns);
+    MAP_EACH(&m->executors, i) {
         struct executor *x = map_at(&m->executors, i);
         beat_stalled(&x->beat, late_ns);
         x->since_ns += late_ns;
     }
     MAP_EACH(&m->leases, i)
-    ((struct lease *)map_at(&m->leases, i))->since_ns += late_ns;
-    MAP_EACH(&m->apps, i)
-    {
+        ((struct lease *)map_at(&m->leases, i))->since_ns += late_ns;
+    MAP_EACH(&m->apps, i) {
         struct app *a = map_at(&m->apps, i);
         a->away_ns += late_ns;
         a->service_away_ns += late_ns;
         MAP_EACH(&a->claims, j)
-        ((struct claim *)map_at(&a->claims, j))->since_ns += late_ns;
+            ((struct claim *)map_at(&a->claims, j))->since_ns += late_ns;
     }
 }
 

@@ -41,8 +41,7 @@ static void unlisten(struct buf *list, conn_id conn)
 
 void query_forget(struct manager *m, const struct peer *p)
 {
-    MAP_EACH(&m->apps, i)
-    {
+    MAP_EACH(&m->apps, i) {
         struct app *a = map_at(&m->apps, i);
         unlisten(&a->waiters, p->conn);
         unlisten(&a->followers, p->conn);
@@ -122,8 +121,7 @@ void query_on_list_apps(struct manager *m, struct peer *p, const void *msg)
     }
     const struct app **mine = arena_alloc(&m->in, (m->apps.n + 1) * sizeof *mine);
     uint32_t n = 0, rows = 0;
-    MAP_EACH(&m->apps, i)
-    {
+    MAP_EACH(&m->apps, i) {
         const struct app *a = map_at(&m->apps, i);
         if (may_see(p, a))
             mine[n++] = a;
@@ -144,8 +142,7 @@ void query_on_list_executors(struct manager *m, struct peer *p, const void *msg)
     struct rec_executor_row *v = arena_alloc(&m->in, (m->joined.n + 1) * sizeof *v);
     uint32_t n = 0;
     (void)msg;
-    MAP_EACH(&m->joined, i)
-    {
+    MAP_EACH(&m->joined, i) {
         const struct executor *x = map_at(&m->joined, i);
         v[n++] = (struct rec_executor_row){
             .id = bytes_of(x->id),
@@ -169,21 +166,18 @@ void query_on_status(struct manager *m, struct peer *p, const void *msg)
                                .executors = m->joined.n,
                                .refused = m->refused };
     (void)msg;
-    MAP_EACH(&m->peers, i)
-    {
+    MAP_EACH(&m->peers, i) {
         const struct peer *o = map_at(&m->peers, i);
         s.drivers += o->serving;
         s.serve_used += o->serving ? o->used : 0;
         s.serve_capacity += o->serving ? o->capacity : 0;
     }
-    MAP_EACH(&m->joined, i)
-    {
+    MAP_EACH(&m->joined, i) {
         const struct executor *x = map_at(&m->joined, i);
         s.slots += x->slots;
         s.slots_used += x->slots_used;
     }
-    MAP_EACH(&m->apps, i)
-    {
+    MAP_EACH(&m->apps, i) {
         const struct app *a = map_at(&m->apps, i);
         s.apps_waiting += a->state == APP_WAITING;
         s.apps_running += a->state != APP_WAITING && a->state != APP_ENDED;

@@ -30,8 +30,7 @@ struct executor *roster_member(struct manager *m, struct peer *p, uint8_t tag)
 
 static struct executor *by_id(const struct manager *m, const char *id)
 {
-    MAP_EACH(&m->joined, i)
-    {
+    MAP_EACH(&m->joined, i) {
         struct executor *x = map_at(&m->joined, i);
         if (!strcmp(x->id, id))
             return x;
@@ -53,8 +52,7 @@ void roster_event(struct manager *m, const char *name, const struct executor *x,
 void roster_tell(struct manager *m, struct executor *x, enum exec_state state, const char *words)
 {
     struct msg_exec_state s = { .generation = x->generation, .state = state, .words = bytes_of(words) };
-    MAP_EACH(&x->apps, i)
-    {
+    MAP_EACH(&x->apps, i) {
         const struct app *a = map_get(&m->apps, map_key(&x->apps, i));
         if (a && a->driver && apps_live(a))
             manager_send(m, a->driver, MSG_EXEC_STATE, &s);
@@ -192,7 +190,7 @@ static void drain(struct manager *m, struct executor *x)
         x->state = MEMBER_DRAINING;
     roster_tell(m, x, EXEC_DRAINING, "it is leaving");
     MAP_EACH(&x->leases, i)
-    leases_close(m, map_at(&x->leases, i), DRAIN_GRACE_MS, "its executor is leaving");
+        leases_close(m, map_at(&x->leases, i), DRAIN_GRACE_MS, "its executor is leaving");
     roster_event(m, "executor.draining", x, "");
     m->dirty = true;
 }

@@ -87,8 +87,7 @@ void service_away(struct manager *m, struct peer *p)
         return;
     p->serving = false;
     event(m, "service.left", p);
-    MAP_EACH(&m->apps, i)
-    {
+    MAP_EACH(&m->apps, i) {
         struct app *a = map_at(&m->apps, i);
         if (a->service != p->conn)
             continue;

@@ -38,8 +38,7 @@ bool share_wants(const struct app *a)
 static uint32_t poorest(struct manager *m, struct want *w)
 {
     uint32_t n = 0;
-    MAP_EACH(&m->apps, i)
-    {
+    MAP_EACH(&m->apps, i) {
         struct app *a = map_at(&m->apps, i);
         if (!share_wants(a) || a->turn == m->turn || (n == SHARE_APPS && w[n - 1].a->slots <= a->slots))
             continue;
@@ -91,8 +90,7 @@ static void set_quotas(struct want *w, uint32_t n, uint64_t free_slots)
 static uint64_t count_free(const struct manager *m)
 {
     uint64_t n = 0;
-    MAP_EACH(&m->joined, i)
-    {
+    MAP_EACH(&m->joined, i) {
         const struct executor *x = map_at(&m->joined, i);
         n += waits_usable(x) ? waits_free(x) : 0;
     }
@@ -113,14 +111,12 @@ static struct place *find_places(struct manager *m, const struct app *a, uint32_
 {
     buf_reset(&m->places);
     MAP_EACH(&m->joined, i)
-    ((struct executor *)map_at(&m->joined, i))->here = 0;
-    MAP_EACH(&a->leases, i)
-    {
+        ((struct executor *)map_at(&m->joined, i))->here = 0;
+    MAP_EACH(&a->leases, i) {
         const struct lease *l = map_at(&a->leases, i);
         l->x->here += l->slots;
     }
-    MAP_EACH(&m->joined, i)
-    {
+    MAP_EACH(&m->joined, i) {
         struct executor *x = map_at(&m->joined, i);
         struct place p = { .x = x, .room = waits_room(m, x, a), .have = x->here };
         if (p.room)
@@ -179,8 +175,7 @@ static bool hand_out(struct manager *m, struct want *w, uint32_t *n)
 
 static void answer(struct manager *m)
 {
-    MAP_EACH(&m->apps, i)
-    {
+    MAP_EACH(&m->apps, i) {
         struct app *a = map_at(&m->apps, i);
         if (a->state == APP_RUNNING && a->asked && (a->say || a->look))
             waits_answer(m, a);

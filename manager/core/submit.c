@@ -113,8 +113,7 @@ void submit_again(struct manager *m, struct app *a)
 
 void submit_forget(struct manager *m, conn_id submitter)
 {
-    MAP_EACH(&m->uploads, i)
-    {
+    MAP_EACH(&m->uploads, i) {
         struct app *a = map_at(&m->uploads, i);
         if (a->opener == submitter && a->library.n < a->library_bytes)
             apps_finish(m, a, "failed", 1, "its submitter went before its library was here");
@@ -127,8 +126,7 @@ void submit_forget(struct manager *m, conn_id submitter)
 static struct peer *emptiest(const struct manager *m)
 {
     struct peer *best = NULL;
-    MAP_EACH(&m->peers, i)
-    {
+    MAP_EACH(&m->peers, i) {
         struct peer *p = map_at(&m->peers, i);
         if (p->serving && p->used < p->capacity &&
             (!best || p->capacity - p->used > best->capacity - best->used))
@@ -163,8 +161,7 @@ static void launch(struct manager *m, struct app *a, struct peer *p)
 
 void submit_launch(struct manager *m)
 {
-    MAP_EACH(&m->uploads, i)
-    {
+    MAP_EACH(&m->uploads, i) {
         struct app *a = map_at(&m->uploads, i);
         if (a->state != APP_WAITING || a->persisting || a->library.n < a->library_bytes)
             continue;

@@ -161,7 +161,7 @@ static void say_wait(const struct manager *m, const struct app *a, char *words, 
     if (!missing)
         return;
     MAP_EACH(&m->joined, i)
-    census_add(&c, m, map_at(&m->joined, i), a);
+        census_add(&c, m, map_at(&m->joined, i), a);
     say(&s, "%u %sslot%s with %s%s; ", missing, a->slots ? "more " : "", s_of(missing),
         size_text(a->want_memory, need), missing == 1 ? "" : " each");
     if (m->now < m->paused_ns)
@@ -189,8 +189,7 @@ void waits_answer(struct manager *m, struct app *a)
 void waits_submitted(const struct manager *m, const struct app *a, char *words, size_t size)
 {
     uint32_t services = 0, places = 0;
-    MAP_EACH(&m->peers, i)
-    {
+    MAP_EACH(&m->peers, i) {
         const struct peer *p = map_at(&m->peers, i);
         services += p->serving;
         places += p->serving ? p->capacity : 0;

@@ -46,8 +46,7 @@ void watch_closed(struct manager *m, struct executor *x)
 /* Its connections say nothing more; `words`: and hear why. */
 static void detach(struct manager *m, const struct executor *x, const char *words)
 {
-    MAP_EACH(&m->peers, i)
-    {
+    MAP_EACH(&m->peers, i) {
         struct peer *p = map_at(&m->peers, i);
         if (p->x != x)
             continue;
@@ -86,7 +85,7 @@ void watch_lost(struct manager *m, struct executor *x, const char *event, const 
     detach(m, x, left ? NULL : words);
     roster_tell(m, x, EXEC_LOST, words);
     MAP_EACH(&x->leases, i)
-    leases_drop(m, map_at(&x->leases, i));
+        leases_drop(m, map_at(&x->leases, i));
     roster_event(m, event, x, words);
     map_clear(&x->apps);
     map_put(&m->lost, x->generation, x);
@@ -100,8 +99,7 @@ void watch_lost(struct manager *m, struct executor *x, const char *event, const 
 
 void watch_revoked(struct manager *m, const uint8_t join_key[KEY_BYTES])
 {
-    MAP_EACH(&m->executors, i)
-    {
+    MAP_EACH(&m->executors, i) {
         struct executor *x = map_at(&m->executors, i);
         if (memcmp(x->join_key, join_key, KEY_BYTES))
             continue;
@@ -141,8 +139,7 @@ void watch_probed(struct manager *m, uint64_t generation, bool refused)
 
 void watch_probes(struct manager *m)
 {
-    MAP_EACH(&m->probing, i)
-    {
+    MAP_EACH(&m->probing, i) {
         struct executor *x = map_at(&m->probing, i);
         if (m->now < x->since_ns + probe_ns[x->probes])
             continue;
@@ -157,8 +154,7 @@ void watch_probes(struct manager *m)
 uint64_t watch_deadline(const struct manager *m)
 {
     uint64_t next = UINT64_MAX;
-    MAP_EACH(&m->probing, i)
-    {
+    MAP_EACH(&m->probing, i) {
         const struct executor *x = map_at(&m->probing, i);
         uint64_t at = x->since_ns + probe_ns[x->probes];
         next = at < next ? at : next;
@@ -186,8 +182,7 @@ static void silent(struct manager *m, struct executor *x)
 
 void watch_time(struct manager *m)
 {
-    MAP_EACH(&m->executors, i)
-    {
+    MAP_EACH(&m->executors, i) {
         struct executor *x = map_at(&m->executors, i);
         uint64_t unheard = beat_unheard_ns(&x->beat, m->now);
         uint64_t since = FERRO_PLANT(heard_renews) ? unheard : beat_silence_ns(&x->beat, m->now);
