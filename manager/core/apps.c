@@ -294,7 +294,7 @@ static void running_time(struct manager *m, struct app *a)
     lost(m, a, words);
 }
 
-void apps_time(struct manager *m)
+void apps_expire(struct manager *m)
 {
     MAP_EACH(&m->apps, i) {
         struct app *a = map_at(&m->apps, i);

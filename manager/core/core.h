@@ -244,7 +244,7 @@ uint64_t watch_deadline(const struct manager *m);
 /* leases.c */
 struct lease *leases_new(struct manager *m, const struct rec_holding *what, enum lease_state state,
                          struct executor *x, struct app *a);
-void leases_open(struct manager *m, struct executor *x, struct app *app, uint32_t slots);
+void leases_offer(struct manager *m, struct executor *x, struct app *app, uint32_t slots);
 void leases_opened(struct manager *m, struct lease *l); /* the executor has it: the driver gets it */
 void leases_grant(struct manager *m, struct lease *l);  /* (again) to the driver */
 void leases_move(struct manager *m, struct lease *l, enum lease_state state);
@@ -288,7 +288,7 @@ void apps_finish(struct manager *m, struct app *a, const char *state, uint32_t e
 void apps_free(struct app *a);
 void apps_driver_here(struct manager *m, struct peer *p);
 void apps_driver_away(struct manager *m, struct peer *p);
-void apps_time(struct manager *m);
+void apps_expire(struct manager *m);
 bool apps_live(const struct app *a); /* not ended, nor about to */
 uint32_t apps_live_count(const struct manager *m);
 void apps_row(const struct manager *m, const struct app *a, struct rec_app_row *row,

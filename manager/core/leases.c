@@ -81,7 +81,7 @@ void leases_drop(struct manager *m, struct lease *l)
 
 /* ---- opening and granting --------------------------------------------------- */
 
-void leases_open(struct manager *m, struct executor *x, struct app *a, uint32_t slots)
+void leases_offer(struct manager *m, struct executor *x, struct app *a, uint32_t slots)
 {
     struct rec_holding what = { m->next_lease++, a->row.app, slots, a->want_memory };
     struct lease *l = leases_new(m, &what, LEASE_OPENING, x, a);

@@ -238,7 +238,7 @@ static void tick(struct manager *m)
     m->tick_ns = m->now + (beat >= 4 ? beat / 4 : 1) * MS;
     peers_time(m);
     watch_time(m);
-    apps_time(m);
+    apps_expire(m);
     claims_time(m);
     m->dirty = true; /* bars and pauses end with time */
 }

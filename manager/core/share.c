@@ -152,7 +152,7 @@ static bool place(struct manager *m, struct app *a, uint32_t quota)
             }
     for (uint32_t i = 0; i < n; i++)
         if (v[i].got)
-            leases_open(m, v[i].x, a, v[i].got);
+            leases_offer(m, v[i].x, a, v[i].got);
     return quota == 0;
 }
 
