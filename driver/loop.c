@@ -159,22 +159,29 @@ static void job_begin(struct loop *l, const struct job_spec *job)
     step(l, &(struct event){ .kind = EV_CALL, .call = { .what = SCHED_RUN, .arg = job } });
 }
 
+/* The story may be longer than what main gets of it. */
+static void tell_failure(struct loop *l, const char *words)
+{
+    struct buf story = { 0 };
+    buf_printf(&story, "app %" PRIu64 " FAILED: %s", l->config.main.app, words);
+    error_set(&l->story, 0, "%s", (const char *)story.p);
+    progress_error(l->progress, (const char *)story.p);
+    buf_fini(&story);
+}
+
 static void on_job_ended(struct loop *l, const struct sched_ended *ended)
 {
     struct sched_progress s;
+    char words[128];
     l->job_ended = true;
-    l->job_code = ended->code;
-    if (ended->code == 0 && l->results.full)
-        l->job_code = error_set(&l->story, EFBIG,
-                                "app %" PRIu64 " FAILED: its results are over %" PRIu64
-                                " MiB: save them, take fewer, or raise --results-max",
-                                l->config.main.app, l->config.results_max >> 20);
-    else if (ended->code)
-        error_set(&l->story, 0, "%s", ended->words ? ended->words : "");
+    l->job_code = ended->code || l->results.full ? -1 : 0;
     sched_progress(l->core, &s);
     progress_end(l->progress, &s, l->job_code == 0);
-    if (l->job_code) /* the story may be longer than what main gets of it */
-        progress_error(l->progress, ended->code && ended->words ? ended->words : l->story.words);
+    snprintf(words, sizeof words,
+             "its results are over %" PRIu64 " MiB: save them, take fewer, or raise --results-max",
+             l->config.results_max >> 20);
+    if (l->job_code)
+        tell_failure(l, !ended->code ? words : ended->words ? ended->words : "");
 }
 
 /* Main is told when the files are as they will stay. */

@@ -220,6 +220,7 @@ static void on_time(struct launcher *l)
 {
     if (l->dial_ns && l->now >= l->dial_ns)
         dial(l);
+    launches_time(l); /* before the beat, whose echo may have to answer for what it sends */
     if (l->up && beat_due(&l->beat, l->now, l->beat_ms * MS))
         launcher_send(l, MSG_BEAT, &(struct msg_beat){ .seq = l->beat.seq });
     if (l->up && beat_silence_ns(&l->beat, l->now) > l->config.manager_lost_ms * MS) {
@@ -227,7 +228,6 @@ static void on_time(struct launcher *l)
                     l->config.manager, l->config.manager_lost_ms);
         cut(l);
     }
-    launches_time(l);
 }
 
 /* Children are gone and told of: a word of parting, and a moment for the answer. */
