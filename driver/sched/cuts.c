@@ -1,0 +1,160 @@
+/* cuts.c - from what map outputs said of themselves to reduce tasks of a good size.
+ *
+ * Kept is one number a bucket, or a bounded number of sample keys: never a table of
+ * maps by reduces.  A map that runs again is not counted twice.
+ */
+#include "driver/sched/core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- collecting ----------------------------------------------------------------------- */
+
+static void add_sizes(struct stage *map, struct bytes sizes)
+{
+    uint32_t n = sizes.n < map->spec->buckets ? sizes.n : map->spec->buckets;
+    for (uint32_t b = 0; b < n; b++)
+        map->bucket_bytes[b] += size_decode(sizes.p[b]);
+}
+
+/* Too many: every second one goes, the others weigh twice as much. */
+static void thin(struct stage *map)
+{
+    struct sample *v = (struct sample *)map->samples.p;
+    uint32_t n = (uint32_t)(map->samples.n / sizeof *v), kept = 0;
+    for (uint32_t i = 0; i < n; i += 2) {
+        v[kept] = v[i];
+        v[kept++].weight *= 2;
+    }
+    map->samples.n = kept * sizeof *v;
+    map->sample_stride *= 2;
+}
+
+static void add_samples(struct job *j, struct stage *map, const struct rec_report *r)
+{
+    for (uint32_t i = 0; i < r->samples.n; i++) {
+        if (map->nsamples_seen++ % map->sample_stride)
+            continue;
+        if (map->samples.n / sizeof(struct sample) >= SAMPLES_MAX)
+            thin(map);
+        uint64_t weight = (r->out_bytes / r->samples.n + 1) * map->sample_stride;
+        struct sample sample = { arena_bytes(&j->arena, r->samples.v[i].key), weight };
+        buf_put(&map->samples, &sample, sizeof sample);
+    }
+}
+
+void cuts_add(struct job *j, struct stage *map, const struct rec_report *r)
+{
+    struct task *t = &map->tasks[r->part];
+    if (t->flags & TASK_SIZED)
+        return;
+    t->flags |= TASK_SIZED;
+    map->map_bytes += r->out_bytes;
+    j->bytes_shuffled += r->out_bytes;
+    if (map->spec->kind == STAGE_HASH)
+        add_sizes(map, r->sizes);
+    else
+        add_samples(j, map, r);
+}
+
+/* ---- hash: ranges of buckets -------------------------------------------------------------- */
+
+static struct rec_cut bound(struct arena *a, uint32_t bucket)
+{
+    uint8_t be[4] = { (uint8_t)(bucket >> 24), (uint8_t)(bucket >> 16), (uint8_t)(bucket >> 8),
+                      (uint8_t)bucket };
+    return (struct rec_cut){ { arena_copy(a, be, sizeof be), sizeof be } };
+}
+
+static uint32_t by_size(struct arena *a, const struct stage *map, uint64_t aim, struct rec_cut *cuts)
+{
+    uint32_t n = 0;
+    uint64_t sum = 0;
+    cuts[n++] = bound(a, 0);
+    for (uint32_t b = 0; b < map->spec->buckets; b++) {
+        if (sum && sum + map->bucket_bytes[b] > aim) {
+            cuts[n++] = bound(a, b);
+            sum = 0;
+        }
+        sum += map->bucket_bytes[b];
+    }
+    cuts[n] = bound(a, map->spec->buckets);
+    return n;
+}
+
+static void form_hash(struct arena *a, const struct sched *s, const struct stage *map, uint32_t named,
+                      struct input *out)
+{
+    uint32_t most = named ? named : map->spec->buckets;
+    struct rec_cut *cuts = arena_alloc(a, (most + 1ull) * sizeof *cuts);
+    out->ntasks = named;
+    if (named)
+        for (uint64_t i = 0; i <= named; i++)
+            cuts[i] = bound(a, (uint32_t)(i * map->spec->buckets / named));
+    else
+        out->ntasks = by_size(a, map, s->config.reduce_bytes, cuts);
+    out->cuts = cuts;
+    out->ncuts = out->ntasks + 1;
+}
+
+/* ---- ranges of keys ------------------------------------------------------------------------- */
+
+static int by_key(const void *pa, const void *pb)
+{
+    const struct sample *a = pa, *b = pb;
+    int c = bytes_cmp(a->key, b->key);
+    return c ? c : (a->weight > b->weight) - (a->weight < b->weight);
+}
+
+/* Keys that cut the samples' weight into `wanted` equal pieces.  Unless the user named the number,
+ * a key that fills several pieces is cut once. */
+static uint32_t quantiles(const struct sample *v, uint32_t n, uint64_t wanted, bool named,
+                          struct rec_cut *cuts)
+{
+    unsigned __int128 total = 0, before = 0;
+    uint32_t ncuts = 0;
+    uint64_t next = 1;
+    for (uint32_t i = 0; i < n; i++)
+        total += v[i].weight;
+    for (uint32_t i = 0; i < n; i++) {
+        for (; next < wanted && i && before * wanted >= next * total; next++) {
+            bool again = bytes_eq(v[i].key, ncuts ? cuts[ncuts - 1].key : v[0].key);
+            if (named || !again)
+                cuts[ncuts++].key = v[i].key;
+        }
+        before += v[i].weight;
+    }
+    for (; named && next < wanted; next++) /* too few keys: empty ranges at the end */
+        cuts[ncuts++].key = n ? v[n - 1].key : (struct bytes){ (const uint8_t *)"", 0 };
+    return ncuts;
+}
+
+static void form_range(struct arena *a, const struct sched *s, struct stage *map, uint32_t named,
+                       struct input *out)
+{
+    struct sample *v = (struct sample *)map->samples.p;
+    uint32_t n = (uint32_t)(map->samples.n / sizeof *v);
+    uint64_t aim = s->config.reduce_bytes ? s->config.reduce_bytes : 1,
+             wanted = named ? named : map->map_bytes / aim + 1;
+    if (!named && wanted > n)
+        wanted = n ? n : 1;
+    if (n)
+        qsort(v, n, sizeof *v, by_key);
+    struct rec_cut *cuts = arena_alloc(a, wanted * sizeof *cuts);
+    out->ncuts = quantiles(v, n, wanted, named, cuts);
+    out->cuts = cuts;
+    out->ntasks = out->ncuts + 1;
+}
+
+void cuts_form(struct job *j, const struct sched *s, const struct stage_input *in, struct input *out)
+{
+    struct stage *map;
+    *out = (struct input){ .ntasks = in->ntasks };
+    if (in->shuffle == STAGE_NO_SHUFFLE)
+        return;
+    map = &j->stages[in->shuffle];
+    if (map->spec->kind == STAGE_HASH)
+        form_hash(&j->arena, s, map, in->ntasks, out);
+    else
+        form_range(&j->arena, s, map, in->ntasks, out);
+}

@@ -1,0 +1,185 @@
+/* done.c - what an executor says of attempts: ended, given back, alive. */
+#include "driver/sched/core.h"
+
+#include <string.h>
+
+#define AVERAGE_SHIFT 3 /* a new batch weighs an eighth, a large one all */
+#define LARGE_BATCH 8
+
+/* The part of first..first+count-1 that the stage has. */
+static uint32_t clamped(const struct stage *st, uint32_t first, uint32_t count)
+{
+    if (first >= st->ntasks)
+        return 0;
+    return count < st->ntasks - first ? count : st->ntasks - first;
+}
+
+static void measure(struct stage *st, uint64_t ns, uint64_t n)
+{
+    st->task_ns = st->task_ns == 0 || n >= LARGE_BATCH
+                      ? ns
+                      : st->task_ns + (ns >> AVERAGE_SHIFT) - (st->task_ns >> AVERAGE_SHIFT);
+    if (st->task_ns == 0)
+        st->task_ns = 1;
+}
+
+/* Plain successes: most tasks of most stages come through here. */
+static void on_run(struct sched *s, struct exec *x, const struct rec_run *r, uint64_t each_ns)
+{
+    struct stage *st = jobs_stage(s, r->stage);
+    uint32_t count = st ? clamped(st, r->first, r->count) : 0;
+    for (uint32_t i = 0; i < count && !s->job->ended; i++) {
+        struct rec_report ok = { .stage = r->stage, .part = r->first + i, .attempt = r->attempt };
+        commit_success(s, st, x, &ok);
+    }
+    if (count == 0) {
+        s->voided++;
+        return;
+    }
+    copies_measure(st, each_ns, count);
+}
+
+static void on_report(struct sched *s, struct exec *x, const struct rec_report *r, uint64_t each_ns)
+{
+    struct stage *st = jobs_stage(s, r->stage);
+    if (!st || r->part >= st->ntasks || s->job->ended) {
+        s->voided++;
+        return;
+    }
+    if (r->cause == CAUSE_OK) {
+        copies_measure(st, r->ms ? r->ms * MS : each_ns, 1);
+        commit_success(s, st, x, r);
+    } else
+        fail_report(s, st, x, r);
+}
+
+static uint64_t tasks_in(const struct msg_done *m)
+{
+    uint64_t n = m->reports.n;
+    for (uint32_t i = 0; i < m->runs.n; i++)
+        n += m->runs.v[i].count;
+    return n;
+}
+
+static void measure_all(struct sched *s, const struct msg_done *m, uint64_t each_ns, uint64_t n)
+{
+    uint32_t number = m->runs.n ? m->runs.v[0].stage : m->reports.n ? m->reports.v[0].stage : UINT32_MAX;
+    struct stage *st = jobs_stage(s, number);
+    if (st && m->busy_ns)
+        measure(st, each_ns, n);
+}
+
+/* A number at or below the one that we attached with: the executor has forgotten the
+ * application meanwhile and begun anew.  What it had of ours is gone. */
+static bool begun_anew(const struct exec *x, uint64_t seq)
+{
+    return seq <= x->attach_seq;
+}
+
+void done_on_done(struct sched *s, struct exec *x, const struct msg_done *m)
+{
+    uint64_t n = tasks_in(m), each_ns = n ? m->busy_ns / n : 0;
+    if (begun_anew(x, m->seq)) {
+        execs_lost(s, x, "it has forgotten this application", false);
+        return;
+    }
+    x->ack |= !FERRO_PLANT(sched_done_not_acked);
+    execs_touch(s, x);
+    if (m->seq <= x->done_seq) /* resent, and processed before */
+        return;
+    x->done_seq = m->seq;
+    measure_all(s, m, each_ns, n);
+    for (uint32_t i = 0; i < m->runs.n; i++)
+        on_run(s, x, &m->runs.v[i], each_ns);
+    for (uint32_t i = 0; i < m->reports.n; i++)
+        on_report(s, x, &m->reports.v[i], each_ns);
+    if (!s->job || !s->job->ended)
+        attempts_trim(s, x);
+    execs_hungry(s, x);
+    s->rebalance = s->changed = true;
+    sched_wake(s, s->now + STRAGGLER_EVERY_NS);
+}
+
+void done_on_recalled(struct sched *s, struct exec *x, const struct msg_recalled *m)
+{
+    for (uint32_t i = 0; i < m->runs.n; i++) {
+        const struct rec_run *r = &m->runs.v[i];
+        struct stage *st = jobs_stage(s, r->stage);
+        uint32_t count = st ? clamped(st, r->first, r->count) : 0;
+        for (uint32_t p = r->first; p < r->first + count; p++)
+            if (attempt_is(st, p, x, r->attempt) && !attempt_end(s, st, p, x, r->attempt))
+                attempt_again(s, st, p, false);
+    }
+    attempts_trim(s, x);
+    execs_hungry(s, x);
+}
+
+/* Alive there and known here: into `live`.  Alive there alone: cancelled. */
+static void sort_live(struct sched *s, struct exec *x, const struct rec_run *r, struct map *live)
+{
+    struct stage *st = jobs_stage(s, r->stage);
+    uint32_t count = st ? clamped(st, r->first, r->count) : 0;
+    bool unknown = count == 0;
+    for (uint32_t p = r->first; p < r->first + count; p++)
+        if (attempt_is(st, p, x, r->attempt))
+            map_put_u64(live, attempts_key(st, p, r->attempt), 1);
+        else {
+            struct rec_run one = { r->stage, p, 1, r->attempt };
+            buf_put(&x->cancels, &one, sizeof one);
+        }
+    if (unknown)
+        buf_put(&x->cancels, r, sizeof *r);
+    execs_touch(s, x);
+}
+
+static bool confirmed(const struct msg_attached *m, uint64_t lease)
+{
+    for (uint32_t i = 0; i < m->leases.n; i++)
+        if (m->leases.v[i].id == lease)
+            return true;
+    return false;
+}
+
+static void free_ended_stages(struct sched *s, struct exec *x)
+{
+    struct buf ended = { 0 };
+    MAP_EACH(&x->told, i) {
+        struct rec_num n = { (uint32_t)map_key(&x->told, i) };
+        if (jobs_stage(s, n.n))
+            continue;
+        buf_put(&ended, &n, sizeof n);
+        map_del(&x->told, n.n);
+    }
+    struct msg_block_free m = { .app = s->config.app };
+    m.stages.v = (const struct rec_num *)ended.p;
+    m.stages.n = (uint32_t)(ended.n / sizeof(struct rec_num));
+    if (m.stages.n)
+        links_send(s, x, MSG_BLOCK_FREE, &m);
+    buf_fini(&ended);
+}
+
+void done_on_attached(struct sched *s, struct exec *x, const struct msg_attached *m)
+{
+    struct map live = { 0 };
+    x->attaching = false;
+    x->attached = x->met = true;
+    x->since_ns = 0;
+    x->copied = false;
+    x->control.retry_ms = RETRY_MS_MIN;
+    for (uint32_t i = 0; i < m->live.n; i++)
+        sort_live(s, x, &m->live.v[i], &live);
+    attempts_lose(s, x, &live);
+    map_fini(&live);
+    MAP_EACH(&s->leases, i) {
+        struct lease *l = map_at(&s->leases, i);
+        if (l->x == x && !confirmed(m, l->lease))
+            grants_drop(s, l);
+    }
+    free_ended_stages(s, x);
+    struct sched_event *e = sched_event_add(s, "executor.attached");
+    e->executor = x->name;
+    e->count = x->slots;
+    if (x->attach_again) /* a lease came meanwhile */
+        links_attach(s, x);
+    execs_refresh(s, x);
+}

@@ -1,0 +1,205 @@
+/* execs.c - executors: who they are, whether they may have work, and their loss. */
+#include "driver/sched/core.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t name_key(const uint8_t incarnation[ID_BYTES])
+{
+    uint64_t key;
+    memcpy(&key, incarnation, sizeof key);
+    return key;
+}
+
+static const char *text(struct sched *s, struct bytes b)
+{
+    char words[1024];
+    return arena_strdup(&s->keep, bytes_text(b, words, sizeof words));
+}
+
+static struct exec *exec_new(struct sched *s, const struct msg_lease_grant *m)
+{
+    struct exec *x = calloc(1, sizeof *x);
+    if (!x)
+        abort();
+    if (s->nexecs == s->execs_cap) {
+        s->execs_cap = s->execs_cap ? s->execs_cap * 2 : 8;
+        s->execs = realloc(s->execs, s->execs_cap * sizeof *s->execs);
+        if (!s->execs)
+            abort();
+    }
+    x->index = (uint16_t)s->nexecs;
+    s->execs[s->nexecs++] = x;
+    memcpy(x->incarnation, m->incarnation, ID_BYTES);
+    memcpy(x->key, m->key, KEY_BYTES);
+    for (int i = 0; i < 8; i++)
+        snprintf(x->name + 2 * i, 3, "%02x", x->incarnation[i]);
+    x->host = text(s, m->host);
+    x->host_id = text(s, m->host_id);
+    x->control_addr = text(s, m->control);
+    x->data_addr = text(s, m->data);
+    x->root = text(s, m->root);
+    x->control.retry_ms = x->data.retry_ms = RETRY_MS_MIN;
+    beat_init(&x->beat, s->now);
+    return x;
+}
+
+struct exec *execs_meet(struct sched *s, const struct msg_lease_grant *m)
+{
+    struct exec *x = map_get(&s->by_incarnation, name_key(m->incarnation));
+    if (!x && s->nexecs < EXECS_MAX) {
+        x = exec_new(s, m);
+        map_put(&s->by_incarnation, name_key(m->incarnation), x);
+    }
+    if (x) {
+        x->generation = m->generation;
+        x->epoch = s->epoch;
+        x->doubted = false;
+    }
+    return x;
+}
+
+struct exec *execs_of_generation(struct sched *s, uint64_t generation)
+{
+    for (uint32_t i = s->nexecs; i-- > 0;)
+        if (!s->execs[i]->lost && s->execs[i]->generation == generation)
+            return s->execs[i];
+    return NULL;
+}
+
+void execs_free(struct exec *x)
+{
+    buf_fini(&x->sent);
+    buf_fini(&x->cancels);
+    map_fini(&x->told);
+    free(x);
+}
+
+/* ---- new work or none --------------------------------------------------------------------- */
+
+void execs_hungry(struct sched *s, struct exec *x)
+{
+    if (x->usable)
+        map_put(&s->hungry, x->index, x);
+}
+
+void execs_refresh(struct sched *s, struct exec *x)
+{
+    bool may = x->attached && x->data_ready && !x->suspect && !x->doubted && !x->draining && !x->lost;
+    uint32_t usable = may ? x->slots : 0;
+    s->usable_slots += usable - x->usable;
+    s->usable_execs += (usable > 0) - (x->usable > 0);
+    if (usable > x->usable)
+        s->rebalance = true;
+    x->usable = usable;
+    if (usable)
+        map_put(&s->hungry, x->index, x);
+    else
+        map_del(&s->hungry, x->index);
+    s->changed = true;
+}
+
+void execs_on_state(struct sched *s, const struct msg_exec_state *m)
+{
+    char words[257];
+    struct exec *x = execs_of_generation(s, m->generation);
+    if (!x)
+        return;
+    if (m->state == EXEC_LOST) {
+        bytes_text(m->words, words, sizeof words);
+        execs_lost(s, x, *words ? words : "the manager says so", true);
+        return;
+    }
+    x->doubted = m->state == EXEC_SUSPECT;
+    x->draining = m->state == EXEC_DRAINING;
+    if (x->draining) { /* what has not begun comes back; idle leases go back at once */
+        links_send(s, x, MSG_RECALL, &(struct msg_recall){ s->config.app, UINT32_MAX, UINT32_MAX });
+        sched_wake(s, s->now);
+    }
+    execs_refresh(s, x);
+}
+
+/* ---- loss --------------------------------------------------------------------------------------- */
+
+static void drop_leases(struct sched *s, struct exec *x)
+{
+    MAP_EACH(&s->leases, i) {
+        struct lease *l = map_at(&s->leases, i);
+        if (l->x == x)
+            grants_drop(s, l);
+    }
+}
+
+/* From here on nothing of this incarnation counts.  Should the manager grant slots there once
+ * more, it is met as somebody new. */
+void execs_lost(struct sched *s, struct exec *x, const char *words, bool manager_knows)
+{
+    if (x->lost)
+        return;
+    x->lost = true;
+    actions_log(s->out, LOG_WARN, "executor %s at %s is lost: %s", x->name, x->control_addr, words);
+    struct sched_event *e = sched_event_add(s, "executor.lost");
+    e->executor = x->name;
+    e->words = sched_text(s, bytes_of(words));
+    e->count = x->in_flight;
+    if (manager_knows)
+        drop_leases(s, x);
+    else
+        grants_bad(s, x, ETIMEDOUT, words);
+    if (!FERRO_PLANT(sched_lost_not_fenced))
+        links_cut(s, x);
+    execs_refresh(s, x);
+    if (map_get(&s->by_incarnation, name_key(x->incarnation)) == x)
+        map_del(&s->by_incarnation, name_key(x->incarnation));
+    map_clear(&x->told);
+    buf_reset(&x->cancels);
+    if (!s->job || s->job->ended)
+        return;
+    attempts_lose(s, x, NULL);
+    commit_drop(s, x);
+    fail_outputs_of(s, x);
+}
+
+/* ---- time ----------------------------------------------------------------------------------------- */
+
+void execs_time(struct sched *s)
+{
+    for (uint32_t i = 0; i < s->nexecs; i++)
+        if (!s->execs[i]->lost)
+            links_time(s, s->execs[i]);
+}
+
+void execs_stalled(struct sched *s, uint64_t late_ns)
+{
+    for (uint32_t i = 0; i < s->nexecs; i++) {
+        struct exec *x = s->execs[i];
+        beat_stalled(&x->beat, late_ns);
+        x->since_ns += x->since_ns ? late_ns : 0;
+        x->data_since_ns += x->data_since_ns ? late_ns : 0;
+    }
+}
+
+void execs_touch(struct sched *s, struct exec *x)
+{
+    map_put(&s->touched, x->index, x);
+}
+
+void execs_flush(struct sched *s)
+{
+    MAP_EACH(&s->touched, i) {
+        struct exec *x = map_at(&s->touched, i);
+        struct msg_cancel m = { .app = s->config.app };
+        m.runs.v = (const struct rec_run *)x->cancels.p;
+        m.runs.n = (uint32_t)(x->cancels.n / sizeof(struct rec_run));
+        if (m.runs.n)
+            links_send(s, x, MSG_CANCEL, &m);
+        if (x->ack)
+            links_send(s, x, MSG_DONE_ACK,
+                       &(struct msg_done_ack){ .app = s->config.app, .seq = x->done_seq });
+        x->ack = false;
+        buf_reset(&x->cancels);
+    }
+    map_clear(&s->touched);
+}

@@ -1,0 +1,250 @@
+/* fail.c - attempts that failed, and outputs that are lost.
+ *
+ * A failure of the task's own counts; the fourth ends the job with the story of all.  What executors,
+ * networks and we ourselves are guilty of counts for nothing.
+ */
+#include "driver/sched/core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- outputs that are lost --------------------------------------------------------------- */
+
+static void output_lost(struct sched *s, struct stage *map, uint32_t part)
+{
+    struct task *t = &map->tasks[part];
+    t->flags |= TASK_DEAD;
+    map->dead++;
+    s->execs[t->exec]->outputs--;
+}
+
+/* Those of `map` that are dead run again. */
+static void rerun(struct sched *s, struct stage *map)
+{
+    struct job *j = s->job;
+    struct sched_event *e = sched_event_add(s, "maps.lost");
+    e->stage = map->number;
+    e->count = map->dead;
+    for (uint32_t i = 0; i < map->ntasks && map->dead; i++) {
+        struct task *t = &map->tasks[i];
+        if (!(t->flags & TASK_DEAD))
+            continue;
+        t->flags &= (uint8_t)~TASK_DEAD;
+        map->dead--;
+        map->done--;
+        j->reruns++;
+        attempt_again(s, map, i, t->flags & TASK_AVOID);
+    }
+    j->dirty = true;
+}
+
+/* Its tasks can't be done before its inputs are whole again: those that have not begun come back. */
+static void call_back(struct sched *s, const struct stage *st)
+{
+    struct msg_recall m = { .app = s->config.app, .stage = st->number, .count = UINT32_MAX };
+    for (uint32_t i = 0; st->sent && i < s->nexecs; i++)
+        if (s->execs[i]->attached && s->execs[i]->in_flight)
+            links_send(s, s->execs[i], MSG_RECALL, &m);
+}
+
+/* Lost outputs that a stage still has to read are made again; children before parents, because
+ * a child that must make outputs again needs its own inputs for it. */
+static void rerun_needed(struct sched *s)
+{
+    struct job *j = s->job;
+    for (uint32_t i = j->spec->nstages; i-- > 0;) {
+        const struct stage *st = &j->stages[i];
+        bool called = false;
+        for (uint32_t k = 0; k < st->spec->ninputs && !stages_whole(st); k++) {
+            uint32_t parent = st->spec->inputs[k].shuffle;
+            if (parent == STAGE_NO_SHUFFLE || j->stages[parent].dead == 0 ||
+                FERRO_PLANT(sched_maps_not_rerun))
+                continue;
+            rerun(s, &j->stages[parent]);
+            if (st->begun && !called)
+                call_back(s, st);
+            called = true;
+        }
+    }
+}
+
+void fail_outputs_of(struct sched *s, struct exec *x)
+{
+    if (!s->job || s->job->ended || x->outputs == 0)
+        return;
+    for (uint32_t i = 0; i < s->job->spec->nstages; i++) {
+        struct stage *map = &s->job->stages[i];
+        for (uint32_t p = 0; map->begun && map->out_bytes && p < map->ntasks; p++) {
+            const struct task *t = &map->tasks[p];
+            if (t->state == TASK_DONE && t->exec == x->index && map->out_bytes[p] && !(t->flags & TASK_DEAD))
+                output_lost(s, map, p);
+        }
+    }
+    rerun_needed(s);
+}
+
+/* ---- the story ------------------------------------------------------------------------------ */
+
+static char *kept(struct bytes b)
+{
+    char *p = malloc(b.n + 1u);
+    if (!p)
+        abort();
+    if (b.n)
+        memcpy(p, b.p, b.n);
+    p[b.n] = 0;
+    return p;
+}
+
+static void remember(struct stage *st, const struct exec *x, const struct rec_report *r)
+{
+    struct failure *newest = map_get(&st->failed, r->part), *f;
+    if (!newest && st->failed.n >= FAILED_MAX)
+        return;
+    f = calloc(1, sizeof *f);
+    if (!f)
+        abort();
+    *f = (struct failure){ .next = newest,
+                           .attempt = r->attempt,
+                           .cause = r->cause,
+                           .signal = r->signal,
+                           .ms = r->ms,
+                           .peak_bytes = r->peak_bytes,
+                           .executor = x->name,
+                           .words = kept(r->words),
+                           .tail = kept(r->tail) };
+    map_put(&st->failed, r->part, f);
+}
+
+void fail_forget(struct stage *st, uint32_t part)
+{
+    struct failure *f = map_get(&st->failed, part), *next;
+    map_del(&st->failed, part);
+    for (; f; f = next) {
+        next = f->next;
+        free(f->words);
+        free(f->tail);
+        free(f);
+    }
+}
+
+static void tell_attempt(struct buf *story, const struct failure *f)
+{
+    const char *name = f->signal ? sigabbrev_np((int)f->signal) : NULL;
+    buf_printf(story, "  attempt %u on executor %s: %s", f->attempt, f->executor, cause_name(f->cause));
+    if (name)
+        buf_printf(story, ", SIG%s", name);
+    else if (f->signal)
+        buf_printf(story, ", signal %u", f->signal);
+    buf_printf(story, ", %llu ms", (unsigned long long)f->ms);
+    if (f->peak_bytes)
+        buf_printf(story, ", peak %llu MiB", (unsigned long long)((f->peak_bytes + (1u << 20) - 1) >> 20));
+    buf_printf(story, *f->words ? ": %s\n" : "%s\n", f->words);
+}
+
+static void tell_oldest_first(struct buf *story, const struct failure *newest)
+{
+    const struct failure *told = NULL;
+    while (told != newest) {
+        const struct failure *f = newest;
+        while (f->next != told)
+            f = f->next;
+        tell_attempt(story, f);
+        told = f;
+    }
+}
+
+/* Lines of stderr, each set in. */
+static void tell_tail(struct buf *story, const char *tail)
+{
+    if (*tail)
+        buf_printf(story, "  its last lines on stderr:\n");
+    while (*tail) {
+        size_t n = strcspn(tail, "\n");
+        buf_printf(story, "    %.*s\n", (int)n, tail);
+        tail += n + (tail[n] == '\n');
+    }
+}
+
+static void give_up(struct sched *s, struct stage *st, uint32_t part)
+{
+    const struct failure *newest = map_get(&st->failed, part);
+    uint32_t n = st->tasks[part].failures;
+    jobs_end(s, -1, "stage %u, %s (%s), partition %u/%u, %u attempt%s\n", st->number, st->spec->name,
+             st->spec->place, part, st->ntasks, n, n == 1 ? "" : "s");
+    if (newest) {
+        tell_oldest_first(&s->job->story, newest);
+        tell_tail(&s->job->story, newest->tail);
+    }
+}
+
+/* ---- a report of failure ----------------------------------------------------------------------- */
+
+static void say(struct sched *s, const char *name, const struct exec *x, const struct rec_report *r)
+{
+    struct sched_event *e = sched_event_add(s, name);
+    e->stage = r->stage;
+    e->part = r->part;
+    e->attempt = r->attempt;
+    e->count = 1;
+    e->executor = x->name;
+    e->words = r->words.n ? sched_text(s, r->words) : cause_name(r->cause);
+}
+
+/* Which output could not be fetched?  NULL: not one that this stage reads. */
+static struct stage *fetched_from(struct sched *s, const struct stage *st, const struct rec_report *r)
+{
+    struct stage *map = r->fetch_stage < UINT32_MAX ? jobs_stage(s, (uint32_t)r->fetch_stage) : NULL;
+    for (uint32_t k = 0; map && k < st->spec->ninputs; k++)
+        if (st->spec->inputs[k].shuffle == map->index && r->fetch_part < map->ntasks)
+            return map;
+    return NULL;
+}
+
+/* Not this task's fault: it waits for the map, which runs again, not where it ran before. */
+static void fetch_failed(struct sched *s, struct exec *x, const struct rec_report *r, struct stage *map)
+{
+    uint32_t part = (uint32_t)r->fetch_part;
+    struct task *t = &map->tasks[part];
+    say(s, "fetch.failed", x, r);
+    if (t->state != TASK_DONE || t->of != r->fetch_attempt || t->flags & TASK_DEAD ||
+        map->out_bytes[part] == 0)
+        return; /* it is being made again, or was */
+    output_lost(s, map, part);
+    t->flags |= TASK_AVOID;
+    rerun_needed(s);
+}
+
+static bool counts(enum cause c)
+{
+    return c != CAUSE_CANCELLED && c != CAUSE_OK && !FERRO_PLANT(sched_failures_uncounted);
+}
+
+void fail_report(struct sched *s, struct stage *st, struct exec *x, const struct rec_report *r)
+{
+    if (!attempt_is(st, r->part, x, r->attempt)) {
+        s->voided++;
+        return;
+    }
+    struct task *t = &st->tasks[r->part];
+    struct stage *map = r->cause == CAUSE_FETCH ? fetched_from(s, st, r) : NULL;
+    bool counted = counts(r->cause) && (!map || FERRO_PLANT(sched_fetch_counted));
+    bool other = attempt_end(s, st, r->part, x, r->attempt);
+    if (counted) {
+        t->failures++;
+        s->job->failed++;
+        remember(st, x, r);
+        say(s, "task.failed", x, r);
+    } else
+        s->job->reruns++;
+    if (counted && t->failures >= s->config.attempts_max) {
+        give_up(s, st, r->part);
+        return;
+    }
+    if (!other) {
+        t->exec = x->index; /* where it failed: others first */
+        attempt_again(s, st, r->part, counted);
+    }
+    if (map)
+        fetch_failed(s, x, r, map);
+}

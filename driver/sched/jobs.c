@@ -1,0 +1,215 @@
+/* jobs.c - a job: which of its stages may run, and its end.
+ *
+ * Everything that ends a job only says so (jobs_end); the job goes at the end of the
+ * step, so that nobody's stage vanishes under its feet.
+ */
+#include "driver/sched/core.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void jobs_run(struct sched *s, const struct job_spec *spec)
+{
+    assert(!s->job);
+    struct job *j = calloc(1, sizeof *j);
+    if (!j)
+        abort();
+    j->spec = spec;
+    j->stages = calloc(spec->nstages + 1u, sizeof *j->stages);
+    j->active = calloc(spec->nstages + 1u, sizeof *j->active);
+    if (!j->stages || !j->active)
+        abort();
+    for (uint32_t i = 0; i < spec->nstages; i++) {
+        j->stages[i].spec = &spec->stages[i];
+        j->stages[i].index = i;
+        j->stages[i].number = s->next_stage + i;
+    }
+    s->next_stage += spec->nstages;
+    s->job = j;
+    j->dirty = true;
+    sched_event_add(s, "job.begun")->count = spec->nstages;
+    if (spec->nstages == 0)
+        jobs_end(s, -1, "a job without stages\n");
+    else if (s->closing || s->exiting)
+        jobs_end(s, -1, "the application is ending\n");
+}
+
+struct stage *jobs_stage(const struct sched *s, uint32_t number)
+{
+    uint32_t base = s->job ? s->next_stage - s->job->spec->nstages : 0;
+    if (!s->job || number < base || number - base >= s->job->spec->nstages ||
+        !s->job->stages[number - base].begun)
+        return NULL;
+    return &s->job->stages[number - base];
+}
+
+void jobs_end(struct sched *s, int code, const char *fmt, ...)
+{
+    va_list args;
+    char words[2048];
+    if (!s->job || s->job->ended)
+        return;
+    s->job->ended = true;
+    s->job->code = code;
+    va_start(args, fmt);
+    vsnprintf(words, sizeof words, fmt, args);
+    va_end(args);
+    buf_printf(&s->job->story, "%s", words);
+}
+
+void jobs_free(struct job **jp)
+{
+    struct job *j = *jp;
+    *jp = NULL;
+    if (!j)
+        return;
+    for (uint32_t i = 0; i < j->spec->nstages; i++)
+        stages_fini(&j->stages[i]);
+    free(j->stages);
+    free(j->active);
+    buf_fini(&j->story);
+    arena_fini(&j->arena);
+    free(j);
+}
+
+/* ---- stages begin and are done ------------------------------------------------------------ */
+
+static void say_done(struct sched *s, struct stage *st)
+{
+    if (st->said)
+        return;
+    st->said = true;
+    struct sched_event *e = sched_event_add(s, "stage.done");
+    e->stage = st->number;
+    e->count = st->ntasks;
+    e->words = st->spec->name;
+}
+
+static void look_at(struct sched *s, struct stage *st)
+{
+    struct job *j = s->job;
+    bool ready = stages_ready(j, st);
+    if (ready && !st->begun)
+        stages_begin(s, st);
+    if (!st->begun || j->ended)
+        return;
+    if (ready && st->gated) /* its inputs have moved */
+        st->version += !FERRO_PLANT(sched_version_not_raised);
+    st->gated = !ready;
+    if (stages_whole(st)) {
+        j->ndone++;
+        say_done(s, st);
+    } else {
+        st->said = false;
+        if (ready)
+            j->active[j->nactive++] = st;
+    }
+}
+
+static void look_at_all(struct sched *s)
+{
+    struct job *j = s->job;
+    j->dirty = false;
+    j->nactive = j->ndone = 0;
+    for (uint32_t i = 0; i < j->spec->nstages && !j->ended; i++)
+        look_at(s, &j->stages[i]);
+    s->rebalance = true;
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+static void start_commit(struct sched *s, const struct stage *st)
+{
+    struct io_work *w;
+    struct sched_winner *winners = arena_alloc(&s->out->arena, (st->ntasks + 1ull) * sizeof *winners);
+    for (uint32_t i = 0; i < st->ntasks; i++)
+        winners[i] = (struct sched_winner){ i, st->tasks[i].of };
+    s->job->committing = true;
+    struct action *act = blocks_io(s, WORK_COMMIT, IO_COMMIT, &w);
+    act->stage = st->number;
+    act->io.path = arena_strdup(&s->out->arena, s->job->spec->save_dir);
+    act->io.bytes = (struct bytes){ (const uint8_t *)winners, (uint32_t)(st->ntasks * sizeof *winners) };
+}
+
+void jobs_committed(struct sched *s, int64_t result)
+{
+    if (!s->job || !s->job->committing)
+        return;
+    if (result < 0)
+        jobs_end(s, -1, "the output could not be committed to %s: %s\n", s->job->spec->save_dir,
+                 strerror((int)-result));
+    else
+        jobs_end(s, 0, "%s", "");
+}
+
+static void free_blocks(struct sched *s, struct exec *x)
+{
+    struct rec_num *stages = arena_alloc(&s->out->arena, (x->told.n + 1ull) * sizeof *stages);
+    uint32_t n = 0;
+    if (!x->control.up) /* told when it is back */
+        return;
+    MAP_EACH(&x->told, i)
+        stages[n++].n = (uint32_t)map_key(&x->told, i);
+    map_clear(&x->told);
+    if (n)
+        links_send(s, x, MSG_BLOCK_FREE,
+                   &(struct msg_block_free){ .app = s->config.app, .stages = { stages, n } });
+}
+
+static void forget_pulled(struct sched *s, const struct job *j)
+{
+    struct io_work *w;
+    const struct stage *last = &j->stages[j->spec->nstages - 1];
+    bool save = last->spec->kind == STAGE_SAVE;
+    if (!j->pulled && !(save && j->code))
+        return;
+    struct action *act = blocks_io(s, WORK_FREE, IO_FREE, &w);
+    act->stage = last->number;
+    act->io.path = save && j->code ? arena_strdup(&s->out->arena, j->spec->save_dir) : NULL;
+}
+
+static void finish(struct sched *s)
+{
+    struct job *j = s->job;
+    for (uint32_t i = 0; i < s->nexecs; i++)
+        attempts_cancel_all(s, s->execs[i]);
+    commit_drop(s, NULL);
+    execs_flush(s);
+    for (uint32_t i = 0; i < s->nexecs; i++) {
+        s->execs[i]->outputs = 0;
+        free_blocks(s, s->execs[i]);
+    }
+    if (j->spec->nstages)
+        forget_pulled(s, j);
+    struct sched_ended *ended = arena_alloc(&s->out->arena, sizeof *ended);
+    ended->code = j->code;
+    ended->words = sched_text(s, (struct bytes){ j->story.p, (uint32_t)j->story.n });
+    struct sched_event *e = sched_event_add(s, j->code ? "job.failed" : "job.done");
+    e->count = (uint32_t)j->reruns;
+    e->words = ended->words;
+    sched_keep_figures(s);
+    jobs_free(&s->job); /* while its spec is still there */
+    sched_wake(s, s->now);
+    sched_note(s, SCHED_JOB_ENDED, ended);
+}
+
+void jobs_settle(struct sched *s)
+{
+    struct job *j = s->job;
+    if (!j)
+        return;
+    if (j->dirty && !j->ended && !j->committing)
+        look_at_all(s);
+    if (!j->ended && !j->committing && j->ndone == j->spec->nstages) {
+        const struct stage *last = &j->stages[j->spec->nstages - 1];
+        if (last->spec->kind == STAGE_SAVE)
+            start_commit(s, last);
+        else
+            jobs_end(s, 0, "%s", "");
+    }
+    if (j->ended)
+        finish(s);
+}
