@@ -9,7 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define NAME_BYTES 80 /* about so long is a stage's name for people */
+#define NAME_BYTES 80  /* about so long is a stage's name for people */
+#define DEPTH_MAX 4096 /* of builders on one another */
 
 struct cut {
     struct arena *arena;
@@ -17,6 +18,7 @@ struct cut {
     struct stage_spec *stages;
     const fe_set **shuffles; /* stage i writes the shuffle of this set */
     uint32_t nstages;
+    uint32_t depth;
 };
 
 /* The stage that is being put together. */
@@ -26,7 +28,8 @@ struct draft {
     struct buf name;
 };
 
-static int stage_cut(struct cut *c, const fe_set *last, struct plan_node sink, enum stage_kind kind, const fe_set *shuffle);
+static int stage_cut(struct cut *c, const fe_set *last, struct plan_node sink, enum stage_kind kind,
+                     const fe_set *shuffle);
 
 static bool is_shuffle(enum op_code op)
 {
@@ -52,16 +55,18 @@ static int64_t shuffle_stage(struct cut *c, const fe_set *s)
         if (c->shuffles[i] == s)
             return i;
     enum stage_kind kind = s->node.op == OP_READ_SORTED ? STAGE_RANGE : STAGE_HASH;
+    c->depth++;
     if (stage_cut(c, s->child[0], shuffle_sink(s), kind, s))
         return -1;
+    c->depth--;
     return c->nstages - 1;
 }
 
 static int64_t node_add(struct cut *c, struct draft *d, struct plan_node node)
 {
     if (d->nnodes == PLAN_NODES_MAX)
-        return error_set(c->e, E2BIG, "%s:%u: the plan of one stage has over %u operators", node.file, node.line,
-                         PLAN_NODES_MAX);
+        return error_set(c->e, E2BIG, "%s:%u: the plan of one stage has over %u operators", node.file,
+                         node.line, PLAN_NODES_MAX);
     buf_put(&d->nodes, &node, sizeof node);
     return d->nnodes++;
 }
@@ -73,33 +78,50 @@ static void input_add(struct draft *d, uint32_t parts, uint32_t shuffle)
     d->ninputs++;
 }
 
-/* Users' functions name a stage; operators without one do so when there is no other. */
+/* Users' functions name a stage; where there is none, its first operator does. */
 static void name_add(struct draft *d, const struct plan_node *n)
 {
-    if (n->op != OP_UNION && d->name.n < NAME_BYTES)
+    if (n->fn && d->name.n < NAME_BYTES)
         buf_printf(&d->name, "%s%s", d->name.n ? " " : "", n->fn_name);
+}
+
+static void name_end(struct draft *d)
+{
+    if (d->name.n == 0)
+        buf_printf(&d->name, "%s", ((const struct plan_node *)d->nodes.p)->fn_name);
+}
+
+/* A leaf: a source, or a shuffle whose stage is cut off here. */
+static int64_t leaf_add(struct cut *c, struct draft *d, const fe_set *s)
+{
+    struct plan_node node = s->node;
+    int64_t stage = is_shuffle(node.op) ? shuffle_stage(c, s) : STAGE_NO_SHUFFLE;
+    if (stage < 0)
+        return -1;
+    if (node.kernel == FERRO_COUNT)
+        node.kernel = FERRO_SUM; /* counts were made in the map task */
+    input_add(d, s->parts, (uint32_t)stage);
+    name_add(d, &node);
+    return node_add(c, d, node);
 }
 
 /* Add the subtree of `s`: the index of its node, or -1. */
 static int64_t subtree_add(struct cut *c, struct draft *d, const fe_set *s)
 {
     struct plan_node node = s->node;
-    if (is_shuffle(node.op)) {
-        int64_t stage = shuffle_stage(c, s);
-        if (stage < 0)
+    if (c->depth == DEPTH_MAX)
+        return error_set(c->e, E2BIG, "%s:%u: over %u builders on one another", node.file, node.line,
+                         DEPTH_MAX);
+    if (is_shuffle(node.op) || !s->child[0])
+        return leaf_add(c, d, s);
+    c->depth++;
+    for (int k = 0; k < 2 && s->child[k]; k++) {
+        int64_t child = subtree_add(c, d, s->child[k]);
+        if (child < 0)
             return -1;
-        if (node.kernel == FERRO_COUNT)
-            node.kernel = FERRO_SUM; /* counts were made in the map task */
-        input_add(d, s->parts, (uint32_t)stage);
-    } else if (!s->child[0])
-        input_add(d, s->parts, STAGE_NO_SHUFFLE);
-    else
-        for (int k = 0; k < 2 && s->child[k]; k++) {
-            int64_t child = subtree_add(c, d, s->child[k]);
-            if (child < 0)
-                return -1;
-            node.child[k] = (uint32_t)child;
-        }
+        node.child[k] = (uint32_t)child;
+    }
+    c->depth--;
     name_add(d, &node);
     return node_add(c, d, node);
 }
@@ -119,15 +141,20 @@ static int stage_finish(struct cut *c, struct draft *d, const struct plan_node *
     struct bytes kept = arena_bytes(c->arena, (struct bytes){ body.p, (uint32_t)body.n });
     buf_fini(&body);
     if (kept.n > PLAN_BODY_BYTES_MAX)
-        return error_set(c->e, E2BIG, "%s:%u: the plan of one stage has %u bytes, at most %u", sink->file, sink->line,
-                         kept.n, PLAN_BODY_BYTES_MAX);
+        return error_set(c->e, E2BIG, "%s:%u: the plan of one stage has %u bytes, at most %u", sink->file,
+                         sink->line, kept.n, PLAN_BODY_BYTES_MAX);
     if (c->nstages == JOB_STAGES_MAX)
-        return error_set(c->e, E2BIG, "%s:%u: the job has over %u stages", sink->file, sink->line, JOB_STAGES_MAX);
+        return error_set(c->e, E2BIG, "%s:%u: the job has over %u stages", sink->file, sink->line,
+                         JOB_STAGES_MAX);
     struct buf place = { 0 };
+    name_end(d);
     buf_printf(&place, "%s:%u", sink->file, sink->line);
     c->shuffles[c->nstages] = shuffle;
     c->stages[c->nstages++] = (struct stage_spec){
-        .kind = kind, .body = kept, .buckets = sink->buckets, .ninputs = d->ninputs,
+        .kind = kind,
+        .body = kept,
+        .buckets = sink->buckets,
+        .ninputs = d->ninputs,
         .inputs = arena_copy(c->arena, d->inputs.p, d->inputs.n),
         .name = text_kept(c->arena, &d->name),
         .place = text_kept(c->arena, &place),
@@ -136,7 +163,8 @@ static int stage_finish(struct cut *c, struct draft *d, const struct plan_node *
     return 0;
 }
 
-static int stage_cut(struct cut *c, const fe_set *last, struct plan_node sink, enum stage_kind kind, const fe_set *shuffle)
+static int stage_cut(struct cut *c, const fe_set *last, struct plan_node sink, enum stage_kind kind,
+                     const fe_set *shuffle)
 {
     struct draft d = { 0 };
     int64_t child = subtree_add(c, &d, last);
@@ -155,7 +183,8 @@ int planner_cut(struct arena *a, const fe_set *last, struct plan_node sink, enum
                 struct job_spec *out, struct error *e)
 {
     struct cut c = {
-        .arena = a, .e = e,
+        .arena = a,
+        .e = e,
         .stages = arena_alloc(a, JOB_STAGES_MAX * sizeof *c.stages),
         .shuffles = arena_alloc(a, JOB_STAGES_MAX * sizeof *c.shuffles),
     };

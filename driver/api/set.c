@@ -4,17 +4,40 @@
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#define PLAN_NAME_MAX 255 /* bytes of a node's fn_name and file: messages.def */
+#define PLAN_FILE_MAX 1023
+
+/* Source text of any length comes through the macros; a plan has room for so much. */
+static const char *text_cut(fe_app *app, const char *text, size_t max)
+{
+    size_t n = text ? strlen(text) : 0;
+    if (n <= max)
+        return text ? text : "";
+    char *cut = arena_alloc(&app->arena, max + 1);
+    return memcpy(cut, text + (n - max), max); /* the end says more: of a path, of a cast's function */
+}
+
+struct plan_node set_node(fe_app *app, enum op_code op, fe_place place)
+{
+    return (struct plan_node){
+        .op = op,
+        .fn_name = place.fn ? text_cut(app, place.fn, PLAN_NAME_MAX) : op_name(op),
+        .file = text_cut(app, place.file, PLAN_FILE_MAX),
+        .line = (uint32_t)place.line,
+        .child = { PLAN_NONE, PLAN_NONE },
+    };
+}
 
 fe_set *set_new(fe_app *app, enum op_code op, fe_place place, fe_type key, fe_type value)
 {
     fe_set *s = arena_alloc(&app->arena, sizeof *s);
     s->app = app;
     s->place = place;
-    s->node = (struct plan_node){
-        .op = op, .key = key, .value = value,
-        .fn_name = place.fn ? place.fn : op_name(op), .file = place.file, .line = (uint32_t)place.line,
-        .child = { PLAN_NONE, PLAN_NONE },
-    };
+    s->node = set_node(app, op, place);
+    s->node.key = key;
+    s->node.value = value;
     return s;
 }
 
@@ -22,8 +45,8 @@ fe_set *set_fail(fe_set *s, const char *fmt, ...)
 {
     if (s->error)
         return s;
-    char words[ERROR_WORDS_MAX];
-    int n = snprintf(words, sizeof words, "%s:%d: fe_%s: ", s->place.file, s->place.line, op_name(s->node.op));
+    char words[PLAN_FILE_MAX + ERROR_WORDS_MAX];
+    int n = snprintf(words, sizeof words, "%s:%d: fe_%s: ", s->node.file, s->place.line, op_name(s->node.op));
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(words + n, sizeof words - (size_t)n, fmt, ap);
@@ -59,7 +82,8 @@ static void check_types(fe_set *s)
     for (int i = 0; i < 2; i++) {
         uint32_t kind = type_kind(types[i]);
         if (kind > 4 || (kind == 4 && (type_size(types[i]) == 0 || type_size(types[i]) > 65536)))
-            set_fail(s, "the %s's type is none of FERRO_NONE, _TEXT, _I64, _F64 or _STRUCT of 1 to 65536 bytes",
+            set_fail(s,
+                     "the %s's type is none of FERRO_NONE, _TEXT, _I64, _F64 or _STRUCT of 1 to 65536 bytes",
                      i ? "value" : "key");
     }
 }
@@ -107,12 +131,14 @@ fe_set *fe_union_at(fe_set *a, fe_set *b, fe_place place)
     else if (a->node.key != b->node.key)
         set_fail(s, "keys differ: %s and %s", type_name(a->node.key, left), type_name(b->node.key, right));
     else if (a->node.value != b->node.value)
-        set_fail(s, "values differ: %s and %s", type_name(a->node.value, left), type_name(b->node.value, right));
+        set_fail(s, "values differ: %s and %s", type_name(a->node.value, left),
+                 type_name(b->node.value, right));
     return s;
 }
 
 /* A shuffle: what it brings has the child's types. */
-static fe_set *set_shuffle(fe_set *child, enum op_code op, fe_place place, fe_type key, fe_type value, uint32_t parts)
+static fe_set *set_shuffle(fe_set *child, enum op_code op, fe_place place, fe_type key, fe_type value,
+                           uint32_t parts)
 {
     fe_set *s = set_over(child, op, place, key, value);
     s->node.in_key = child->node.key;
@@ -148,11 +174,13 @@ fe_set *fe_reduce_kernel_at(fe_set *set, enum fe_kernel kernel, uint32_t parts, 
     else if (set->node.key == FERRO_NONE)
         set_fail(s, "the dataset has no keys");
     else if (kernel != FERRO_COUNT && in != FERRO_I64 && in != FERRO_F64)
-        set_fail(s, "values must be i64 or f64, these are %s; fe_reduce_by_key takes a function", type_name(in, type));
+        set_fail(s, "values must be i64 or f64, these are %s; fe_reduce_by_key takes a function",
+                 type_name(in, type));
     return s;
 }
 
-fe_set *fe_group_by_key_at(fe_set *set, fe_group *fn, fe_type key, fe_type value, uint32_t parts, fe_place place)
+fe_set *fe_group_by_key_at(fe_set *set, fe_group *fn, fe_type key, fe_type value, uint32_t parts,
+                           fe_place place)
 {
     fe_set *s = set_shuffle(set, OP_READ_GROUPS, place, key, value, parts);
     s->node.fn = set_fn(s, (const void *)fn);
@@ -190,7 +218,8 @@ fe_set *fe_partitions_at(fe_set *set, uint32_t n, fe_place place)
     s->place = place;
     enum op_code op = s->node.op;
     if (op != OP_READ_HASH && op != OP_READ_GROUPS && op != OP_READ_SORTED)
-        set_fail(s, "fe_partitions goes right after a shuffle (reduce, group, sort), not after %s", op_name(op));
+        set_fail(s, "fe_partitions goes right after a shuffle (reduce, group, sort), not after %s",
+                 op_name(op));
     else if (n > BUCKETS_MAX)
         set_fail(s, "%u partitions; at most %u", n, BUCKETS_MAX);
     s->parts = n;

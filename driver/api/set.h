@@ -17,13 +17,15 @@ struct fe_app {
  * which the planner cuts into the sink of one stage and the leaf of the next. */
 struct fe_set {
     fe_app *app;
-    const char *error;         /* NULL, or why this dataset can't be: reported by the action */
+    const char *error; /* NULL, or why this dataset can't be: reported by the action */
     fe_place place;
-    struct plan_node node;     /* op: a leaf's or a narrow operator's; OP_READ_*: a shuffle */
+    struct plan_node node; /* op: a leaf's or a narrow operator's; OP_READ_*: a shuffle */
     fe_set *child[2];
-    uint32_t parts;            /* sources: partitions; shuffles: named by the user, 0: chosen by size */
+    uint32_t parts; /* sources: partitions; shuffles: named by the user, 0: chosen by size */
 };
 
+/* A node with its name and place, without types and children. */
+struct plan_node set_node(fe_app *app, enum op_code op, fe_place place);
 /* A new set of `app` whose node has this op; place and types filled in. */
 fe_set *set_new(fe_app *app, enum op_code op, fe_place place, fe_type key, fe_type value);
 /* Put an error on a set (the first one stays): "place: builder: words". Returns the set. */

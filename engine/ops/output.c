@@ -13,19 +13,23 @@ void output_init(struct output *o, struct run *r)
     *o = (struct output){ .run = r, .fd = -1 };
 }
 
-void output_fini(struct output *o)
-{
-    if (o->fd >= 0)
-        close(o->fd);
-    buf_fini(&o->buf);
-    o->fd = -1;
-}
-
 static char *file_path(const struct run *r, char path[PATH_MAX])
 {
     const char *dir = r->env->to_disk ? r->env->disk : r->env->scratch;
     snprintf(path, PATH_MAX, "%s/%u.%u.%u", dir, r->stage->stage, r->part, r->attempt);
     return path;
+}
+
+void output_fini(struct output *o)
+{
+    char path[PATH_MAX];
+    if (o->fd >= 0) {
+        close(o->fd);
+        if (!o->complete && !o->staged)
+            unlink(file_path(o->run, path));
+    }
+    buf_fini(&o->buf);
+    o->fd = -1;
 }
 
 static int file_make(struct output *o)
@@ -98,6 +102,7 @@ int output_result(struct output *o)
         report->result = arena_bytes(&o->run->arena, (struct bytes){ o->buf.p, (uint32_t)o->buf.n });
     else {
         failed = buf_write(o);
+        o->complete = !failed;
         report->out_bytes = o->written;
         report->flags |= REPORT_RESULT_BLOCK;
     }
@@ -109,6 +114,7 @@ int output_part(struct output *o)
 {
     struct rec_report *report = o->run->report;
     int failed = buf_write(o);
+    o->complete = !failed;
     report->out_bytes = o->written;
     report->flags |= o->staged ? REPORT_SAVED_HERE : REPORT_SAVE_BLOCK;
     output_fini(o);

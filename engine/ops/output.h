@@ -18,6 +18,7 @@ struct output {
     int fd;         /* -1: none yet */
     bool staged;    /* fd is the executor's staging file */
     uint64_t written;
+    bool complete;   /* else output_fini() removes the file */
 };
 
 void output_init(struct output *o, struct run *r);
@@ -26,6 +27,6 @@ int output_drain(struct output *o);
 /* The end: fills the report's result, out_bytes and flags.  0, or -1 after run_fail().  Frees `o`'s own either way. */
 int output_result(struct output *o);
 int output_part(struct output *o);
-void output_fini(struct output *o); /* after a failure */
+void output_fini(struct output *o); /* after a failure: nothing stays */
 
 #endif

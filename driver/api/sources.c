@@ -1,0 +1,199 @@
+/* sources.c - where records come from: text files, what main has in memory, integers. */
+#include "driver/api/names.h"
+#include "driver/api/set.h"
+#include "engine/frame.h"
+#include "engine/ops/files.h"
+
+#include <string.h>
+
+#define PARTS_MAX (1u << 24)       /* partitions of one source */
+#define SPLIT_BYTES_MIN (1u << 20) /* text: not cut smaller only to give every slot some */
+#define SPLITS_A_SLOT 3
+#define COLLECTION_BYTES_MAX (1ull << 30)
+
+/* Hang the data on the node: inside the plan when it is small, else as a block that the driver serves. */
+static void data_set(fe_set *s, struct buf *data)
+{
+    struct runtime const *rt = s->app->runtime;
+    struct bytes bytes = { data->p, (uint32_t)data->n };
+    if (data->n <= PLAN_INLINE_BYTES_MAX)
+        s->node.data = arena_bytes(&s->app->arena, bytes);
+    else if (data->n > UINT32_MAX)
+        set_fail(s, "%zu MiB of data; at most 4,095", data->n >> 20);
+    else {
+        s->node.block = block_of_content(bytes.p, bytes.n);
+        s->node.block_bytes = bytes.n;
+        rt->serve(rt->user, &(struct served_block){ .id = s->node.block, .bytes = bytes });
+    }
+    buf_fini(data);
+}
+
+static uint32_t slots(const fe_set *s)
+{
+    uint32_t n = s->app->runtime->parallelism;
+    return n ? n : 1;
+}
+
+/* ---- text ------------------------------------------------------------------------------ */
+
+/* Small inputs are cut so that every slot has something to do. */
+static uint64_t split_bytes(const fe_set *s, uint64_t total)
+{
+    uint64_t most = s->app->runtime->split_bytes, want = total / (SPLITS_A_SLOT * (uint64_t)slots(s));
+    if (want < SPLIT_BYTES_MIN)
+        want = SPLIT_BYTES_MIN;
+    return most && want > most ? most : want;
+}
+
+/* Every file is a block too: an executor that can't see it, or sees another, gets it from here. */
+static void file_serve(const fe_set *s, const struct name_row *f)
+{
+    const struct runtime *rt = s->app->runtime;
+    struct served_block block = { .id = file_block(f->path, f->bytes, f->mtime_ns), .path = f->path };
+    rt->serve(rt->user, &block);
+}
+
+static void files_set(fe_set *s, const struct names *names)
+{
+    const struct name_row *rows = (const struct name_row *)names->rows.p;
+    struct file_table table;
+    struct buf data = { 0 };
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < names->count; i++)
+        total += rows[i].bytes;
+    s->node.split_bytes = split_bytes(s, total);
+    file_table_init(&table, s->node.split_bytes);
+    for (uint32_t i = 0; i < names->count; i++)
+        if (rows[i].bytes) {
+            file_table_add(&table, rows[i].path, rows[i].bytes, rows[i].mtime_ns);
+            file_serve(s, &rows[i]);
+        }
+    s->parts = file_table_done(&table, &data);
+    data_set(s, &data);
+}
+
+fe_set *fe_text_at(fe_app *app, int n, char **names, fe_place place)
+{
+    fe_set *s = set_new(app, OP_TEXT, place, FERRO_NONE, FERRO_TEXT);
+    struct names found = { .arena = &app->arena };
+    struct error e;
+    if (n <= 0)
+        set_fail(s, "no file is named");
+    for (int i = 0; i < n && !s->error; i++)
+        if (names_add(&found, names[i], &e))
+            set_fail(s, "%s", e.words);
+    if (!s->error)
+        files_set(s, &found);
+    buf_fini(&found.rows);
+    return s;
+}
+
+/* ---- what main has in memory --------------------------------------------------------------- */
+
+/* Rows first..first+rows-1 of the items as a batch; the column's memory is `ends` and `bytes`. */
+static struct batch rows_batch(fe_type type, const void *items, size_t first, uint32_t rows, struct buf *ends,
+                               struct buf *bytes)
+{
+    struct batch b = { .rows = rows, .value = { .type = type } };
+    if (type != FERRO_TEXT) {
+        b.value.data = (const uint8_t *)items + first * type_size(type);
+        return b;
+    }
+    const char *const *texts = (const char *const *)items + first;
+    buf_reset(ends);
+    buf_reset(bytes);
+    for (uint32_t i = 0; i < rows; i++) {
+        buf_put(bytes, texts[i], strlen(texts[i]));
+        uint32_t end = (uint32_t)bytes->n;
+        buf_put(ends, &end, sizeof end);
+    }
+    buf_grow(bytes, 1); /* all may be empty */
+    b.value.data = bytes->p;
+    b.value.end = (const uint32_t *)(const void *)ends->p;
+    return b;
+}
+
+/* Bytes of each item, or of the average text: how many rows make a frame. */
+static uint32_t frame_rows(fe_type type)
+{
+    uint32_t size = type == FERRO_TEXT ? FRAME_BYTES_MAX / BATCH_ROWS : type_size(type);
+    uint32_t rows = FRAME_BYTES_MAX / size;
+    return rows == 0 ? 1 : rows > BATCH_ROWS ? BATCH_ROWS : rows;
+}
+
+static size_t part_begin(size_t n, uint32_t part, uint32_t parts)
+{
+    size_t rest = n % parts;
+    return n / parts * part + (part < rest ? part : rest);
+}
+
+static void items_set(fe_set *s, fe_type type, const void *items, size_t n)
+{
+    struct table table = { 0 };
+    struct buf section = { 0 }, ends = { 0 }, bytes = { 0 }, data = { 0 };
+    uint32_t most = frame_rows(type);
+    for (uint32_t part = 0; part < s->parts; part++) {
+        size_t at = part_begin(n, part, s->parts), end = part_begin(n, part + 1, s->parts);
+        buf_reset(&section);
+        for (; at < end; at += most) {
+            uint32_t rows = end - at < most ? (uint32_t)(end - at) : most;
+            struct batch b = rows_batch(type, items, at, rows, &ends, &bytes);
+            frame_put(&section, &b, FRAME_PLAIN);
+        }
+        table_add(&table, section.p, section.n);
+    }
+    table_done(&table, &data);
+    data_set(s, &data);
+    buf_fini(&section);
+    buf_fini(&ends);
+    buf_fini(&bytes);
+}
+
+static uint64_t items_bytes(fe_type type, const void *items, size_t n)
+{
+    const char *const *texts = items;
+    uint64_t bytes = 0;
+    if (type != FERRO_TEXT)
+        return (uint64_t)n * type_size(type);
+    for (size_t i = 0; i < n; i++)
+        bytes += strlen(texts[i]) + 1;
+    return bytes;
+}
+
+static void parts_set(fe_set *s, uint32_t parts, uint64_t n)
+{
+    s->parts = parts ? parts : n < slots(s) ? (uint32_t)n : slots(s);
+    if (s->parts == 0)
+        s->parts = 1;
+    if (s->parts > PARTS_MAX)
+        set_fail(s, "%u partitions; at most %u", s->parts, PARTS_MAX);
+}
+
+fe_set *fe_collection_at(fe_app *app, fe_type type, const void *items, size_t n, uint32_t parts,
+                         fe_place place)
+{
+    fe_set *s = set_new(app, OP_COLLECTION, place, FERRO_NONE, type);
+    uint32_t kind = type_kind(type);
+    parts_set(s, parts, n);
+    if (n && !items)
+        set_fail(s, "%zu items at NULL", n);
+    else if (type != FERRO_TEXT && (kind < 2 || kind > 4 || type_size(type) == 0 || type_size(type) > 65536))
+        set_fail(s, "the items' type is none of FERRO_TEXT, _I64, _F64 or _STRUCT of 1 to 65536 bytes");
+    else if (!s->error && (n > COLLECTION_BYTES_MAX || items_bytes(type, items, n) > COLLECTION_BYTES_MAX))
+        set_fail(s, "over %llu MiB of items; what is that large is better read from files",
+                 COLLECTION_BYTES_MAX >> 20);
+    if (!s->error)
+        items_set(s, type, items, n);
+    return s;
+}
+
+fe_set *fe_range_at(fe_app *app, int64_t from, int64_t to, uint32_t parts, fe_place place)
+{
+    fe_set *s = set_new(app, OP_RANGE, place, FERRO_NONE, FERRO_I64);
+    s->node.from = from;
+    s->node.to = to;
+    if (to < from)
+        set_fail(s, "it ends at %lld, before its beginning at %lld", (long long)to, (long long)from);
+    parts_set(s, parts, to > from ? (uint64_t)to - (uint64_t)from : 0);
+    return s;
+}
