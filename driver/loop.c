@@ -46,7 +46,7 @@ struct loop {
     struct served served;
     struct results results;
     struct staging *opened[STAGINGS_MAX];
-    int signals;
+    int signals, signal;
     uint64_t interrupted_ns; /* 0: not yet */
     /* the job that runs */
     const struct job_spec *job;
@@ -54,6 +54,7 @@ struct loop {
     bool job_ended;          /* and main is told once no file work is under way */
     int job_code;
     struct error story; /* of the last job that failed */
+    char said[256];     /* the scheduler's last error: a story that is the same isn't told again */
     bool main_ended, main_exited, over;
     int main_code, exit_code;
 };
@@ -165,7 +166,8 @@ static void tell_failure(struct loop *l, const char *words)
     struct buf story = { 0 };
     buf_printf(&story, "app %" PRIu64 " FAILED: %s", l->config.main.app, words);
     error_set(&l->story, 0, "%s", (const char *)story.p);
-    progress_error(l->progress, (const char *)story.p);
+    if (!*l->said || strncmp(words, l->said, strlen(l->said)))
+        progress_error(l->progress, (const char *)story.p);
     buf_fini(&story);
 }
 
@@ -180,6 +182,7 @@ static void on_job_ended(struct loop *l, const struct sched_ended *ended)
     snprintf(words, sizeof words,
              "its results are over %" PRIu64 " MiB: save them, take fewer, or raise --results-max",
              l->config.results_max >> 20);
+    event_emit("job.ended", "app", 'u', l->config.main.app, "code", 'i', (int64_t)l->job_code, NULL);
     if (l->job_code)
         tell_failure(l, !ended->code ? words : ended->words ? ended->words : "");
 }
@@ -266,10 +269,12 @@ static void note(struct loop *l, const struct action *a)
 
 static void say_log(struct loop *l, const struct action *a)
 {
-    if (a->log.level == LOG_ERROR)
+    if (a->log.level == LOG_ERROR) {
+        snprintf(l->said, sizeof l->said, "%s", a->log.words);
         progress_error(l->progress, a->log.words);
-    else if (a->log.level == LOG_WARN || l->config.progress.verbose)
+    } else if (a->log.level == LOG_WARN || l->config.progress.verbose) {
         progress_say(l->progress, "app %" PRIu64 ": %s", l->config.main.app, a->log.words);
+    }
 }
 
 /* The shell sends BLOCK_DATA itself; its head is the one of the core's own frames. */
@@ -341,6 +346,7 @@ static void signalled(struct loop *l)
         if (l->interrupted_ns)
             continue;
         l->interrupted_ns = now;
+        l->signal = (int)info.ssi_signo;
         step(l, &(struct event){ .kind = EV_CALL, .call = { .what = SCHED_INTERRUPT } });
     }
 }
@@ -453,6 +459,8 @@ int loop_run(struct loop *l)
         turn(l);
     if (l->main_ended && (l->exit_code == 0 || l->main_exited))
         l->exit_code = l->main_code;
+    if (l->signal && l->exit_code >= 128)
+        l->exit_code = 128 + l->signal;
     if (l->exit_code == 0)
         progress_last(l->progress, clock_now_ns());
     else if (l->main_ended && l->main_code && l->main_code != 3) {

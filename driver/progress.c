@@ -174,6 +174,7 @@ static void look_at_waits(struct progress *p, const struct sched_progress *s, ui
     if (p->waits_ns && now - p->waits_ns >= WAITS_NS) {
         p->waits_ns = 0;
         say(p, "app %" PRIu64 " waits: %s", p->config.app, p->waits);
+        event_emit("app.waits", "app", 'u', p->config.app, "words", 's', p->waits, NULL);
     }
 }
 
@@ -231,34 +232,42 @@ void progress_begin(struct progress *p, const char *save_dir, uint64_t now_ns)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* Losses are for everyone, the rest for who asked. */
+/* What went wrong is for everyone, the rest for who asked.  A loss itself is the scheduler's warning. */
 void progress_event(struct progress *p, const struct sched_event *ev)
 {
     const char *who = ev->executor ? ev->executor : "", *words = ev->words ? ev->words : "";
     pthread_mutex_lock(&p->lock);
-    if (!strcmp(ev->name, "executor.lost"))
-        say(p, "app %" PRIu64 ": %s lost%s%s%s", p->config.app, who, *words ? " (" : "", words,
-            *words ? ")" : "");
-    else if (p->config.verbose && strncmp(ev->name, "task.committed", 14))
-        say(p, "app %" PRIu64 ": %s stage %u part %u attempt %u%s%s%s%s", p->config.app, ev->name, ev->stage,
-            ev->part, ev->attempt, *who ? " " : "", who, *words ? ": " : "", words);
+    if (!strcmp(ev->name, "maps.lost"))
+        say(p, "app %" PRIu64 ": %u map output%s of stage %u run again", p->config.app, ev->count,
+            ev->count == 1 ? "" : "s", ev->stage);
+    else if (!strcmp(ev->name, "task.failed"))
+        say(p, "app %" PRIu64 ": stage %u, partition %u, attempt %u failed on %s: %s", p->config.app,
+            ev->stage, ev->part, ev->attempt, who, words);
+    else if (p->config.verbose && strcmp(ev->name, "task.committed"))
+        say(p, "app %" PRIu64 ": %s stage %u part %u attempt %u count %u%s%s%s%s", p->config.app, ev->name,
+            ev->stage, ev->part, ev->attempt, ev->count, *who ? " " : "", who, *words ? ": " : "", words);
     pthread_mutex_unlock(&p->lock);
+}
+
+static void draw_when_due(struct progress *p, const struct sched_progress *s, uint64_t now_ns)
+{
+    if (p->config.quiet || now_ns < p->due_ns)
+        return;
+    p->due_ns = now_ns + (p->config.terminal ? DRAW_NS : PLAIN_NS);
+    if (!p->config.terminal)
+        draw_plain(p, s, now_ns);
+    else if (s->tasks)
+        draw(p, s, now_ns);
 }
 
 void progress_update(struct progress *p, const struct sched_progress *s, uint64_t now_ns)
 {
     pthread_mutex_lock(&p->lock);
-    if (p->running && !p->config.quiet) {
+    if (p->running) {
         look_at_stage(p, s, now_ns);
         look_at_waits(p, s, now_ns);
         look_at_joins(p, s, now_ns);
-        if (now_ns >= p->due_ns) {
-            p->due_ns = now_ns + (p->config.terminal ? DRAW_NS : PLAIN_NS);
-            if (!p->config.terminal)
-                draw_plain(p, s, now_ns);
-            else if (s->tasks)
-                draw(p, s, now_ns);
-        }
+        draw_when_due(p, s, now_ns);
     }
     pthread_mutex_unlock(&p->lock);
 }
@@ -268,7 +277,7 @@ uint64_t progress_deadline(const struct progress *p)
     struct progress *q = (struct progress *)p;
     pthread_mutex_lock(&q->lock);
     uint64_t t = p->running && !p->config.quiet ? p->due_ns : UINT64_MAX;
-    if (t != UINT64_MAX && p->waits_ns && p->waits_ns + WAITS_NS < t)
+    if (p->running && p->waits_ns && p->waits_ns + WAITS_NS < t)
         t = p->waits_ns + WAITS_NS;
     pthread_mutex_unlock(&q->lock);
     return t;
@@ -285,7 +294,7 @@ void progress_end(struct progress *p, const struct sched_progress *s, bool ok)
     f->reruns += s->reruns;
     f->bytes_read += s->bytes_read;
     f->bytes_shuffled += s->bytes_shuffled;
-    f->task_messages += s->task_messages;
+    f->task_messages = s->task_messages; /* the scheduler's own sum */
     if (ok) {
         f->parts_by_driver += s->parts_by_driver;
         f->parts_by_executors += s->parts_by_executors;

@@ -131,7 +131,7 @@ static void serve(struct launcher *l)
     l->serving = true;
     l->warned = false;
     l->backoff_ms = BACKOFF_MS_MIN;
-    launcher_event(l, "service.serving", 0, 0, "");
+    launcher_event(l, "service.joined", 0, 0, "");
     launches_serving(l);
 }
 

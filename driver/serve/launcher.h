@@ -55,7 +55,7 @@ struct launcher_read {
     bool on;
 };
 struct launcher_event {
-    const char *name; /* "service.serving", "app.launched", "app.exited" */
+    const char *name; /* "service.joined", "app.launched", "app.exited" */
     uint64_t app;
     int code;
     const char *words;
