@@ -154,11 +154,10 @@ Test(progress, joins_and_losses_have_lines)
     s.slots = 8;
     for (uint64_t ms = 1500; ms <= 1800; ms += 300)
         progress_update(p, &s, ms * MS);
-    progress_event(p, &(struct sched_event){
-                          .name = "executor.lost", .executor = "executor-2", .words = "connection closed" });
+    progress_event(p, &(struct sched_event){ .name = "maps.lost", .stage = 2, .count = 6 });
     const char *said = read_out();
     cr_assert(strstr(said, "app 3: 3 executors joined, +6 slots\n"), "%s", said);
-    cr_assert(strstr(said, "app 3: executor-2 lost (connection closed)\n"), "%s", said);
+    cr_assert(strstr(said, "app 3: 6 map outputs of stage 2 run again\n"), "%s", said);
 }
 
 Test(progress, quiet_says_errors_only)
