@@ -11,17 +11,58 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Options with a value: ferro-driver's parser has the last word, these find what it could not mean. */
+struct pair {
+    const char *name, *text;
+    int (*parse)(const char *text, uint64_t *out);
+    uint64_t min;
+};
+#define PAIRS_MAX 12
+
+static int pairs_of(const struct job_options *o, struct pair pairs[PAIRS_MAX])
+{
+    const struct pair all[] = {
+        { "--slots", o->slots, options_u64, 1 },
+        { "--mem", o->mem, options_bytes, 1 << 20 },
+        { "--task-time", o->task_time, options_duration, 0 },
+        { "--attempts", o->attempts, options_u64, 1 },
+        { "--events", o->events, options_u64, 0 },
+        { "--parallelism", o->parallelism, options_u64, 0 },
+        { "--split-size", o->split_size, options_bytes, 4096 },
+        { "--reduce-size", o->reduce_size, options_bytes, 1 },
+        { "--results-max", o->results_max, options_bytes, 4096 },
+        { "--idle", o->idle, options_duration, 0 },
+        { "--copy", o->copy, options_duration, 0 },
+        { "--executor-lost", o->executor_lost, options_duration, 50 },
+    };
+    int n = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i].text)
+            pairs[n++] = all[i];
+    return n;
+}
+
+int job_options_check(const struct job_options *o, struct error *e)
+{
+    struct pair pairs[PAIRS_MAX];
+    uint64_t value;
+    for (int i = 0, n = pairs_of(o, pairs); i < n; i++)
+        if (pairs[i].parse(pairs[i].text, &value) || value < pairs[i].min)
+            return error_set(e, EINVAL, "%s: '%s' is not %s%s", pairs[i].name, pairs[i].text,
+                             pairs[i].parse == options_u64     ? "a number"
+                             : pairs[i].parse == options_bytes ? "a size such as 64M or 2G"
+                                                               : "a time such as 300ms or 20s",
+                             pairs[i].parse(pairs[i].text, &value) ? "" : " that is large enough");
+    return 0;
+}
+
 int job_options_out(const struct job_options *o, const char **v, int n)
 {
-    const char *const pairs[][2] = {
-        { "--slots", o->slots },       { "--mem", o->mem },       { "--task-time", o->task_time },
-        { "--attempts", o->attempts }, { "--events", o->events },
-    };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        if (pairs[i][1]) {
-            v[n++] = pairs[i][0];
-            v[n++] = pairs[i][1];
-        }
+    struct pair pairs[PAIRS_MAX];
+    for (int i = 0, npairs = pairs_of(o, pairs); i < npairs; i++) {
+        v[n++] = pairs[i].name;
+        v[n++] = pairs[i].text;
+    }
     if (o->overwrite)
         v[n++] = "--overwrite";
     if (o->quiet)

@@ -7,53 +7,53 @@
 /* Options for the job itself, passed on to ferro-driver as they were typed. */
 struct job_options {
     const char *slots, *mem, *task_time, *attempts, *events;
+    const char *split_size, *reduce_size, *results_max, *parallelism, *idle, *copy, *executor_lost;
     bool overwrite, quiet, verbose;
 };
+#define JOB_ROW(holder, field, option, value_name, words) \
+    { \
+        .name = option, .value = value_name, .type = OPT_STRING, .offset = offsetof(struct holder, field), \
+        .help = words \
+    }
+#define JOB_FLAG(holder, field, option, key, words) \
+    { \
+        .name = option, .letter = key, .type = OPT_FLAG, .offset = offsetof(struct holder, field), \
+        .help = words \
+    }
 #define JOB_ROWS(holder, field) \
     { .name = "slots", \
       .letter = 's', \
       .value = "N", \
       .type = OPT_STRING, \
       .offset = offsetof(struct holder, field.slots), \
-      .help = "at most so many tasks at once (default: all that the cluster gives)" }, \
-        { .name = "mem", \
-          .value = "SIZE", \
-          .type = OPT_STRING, \
-          .offset = offsetof(struct holder, field.mem), \
-          .help = "memory of a slot (default: 512M)" }, \
-        { .name = "task-time", \
-          .value = "TIME", \
-          .type = OPT_STRING, \
-          .offset = offsetof(struct holder, field.task_time), \
-          .help = "an attempt that takes longer fails (default: no limit)" }, \
-        { .name = "attempts", \
-          .value = "N", \
-          .type = OPT_STRING, \
-          .offset = offsetof(struct holder, field.attempts), \
-          .help = "failures of one task that fail the job (default: 4)" }, \
-        { .name = "overwrite", \
-          .type = OPT_FLAG, \
-          .offset = offsetof(struct holder, field.overwrite), \
-          .help = "replace an output folder that exists" }, \
-        { .name = "quiet", \
-          .letter = 'q', \
-          .type = OPT_FLAG, \
-          .offset = offsetof(struct holder, field.quiet), \
-          .help = "no progress; errors only" }, \
-        { .name = "verbose", \
-          .letter = 'v', \
-          .type = OPT_FLAG, \
-          .offset = offsetof(struct holder, field.verbose), \
-          .help = "say more: every stage, every executor" }, \
-    { \
-        .name = "events", .value = "FD", .type = OPT_STRING, \
-        .offset = offsetof(struct holder, field.events), \
-        .help = "write events as JSON lines to this descriptor" \
-    }
+      .help = "at most so many tasks at once (default: all that there are)" }, \
+        JOB_ROW(holder, field.mem, "mem", "SIZE", "memory of a slot (default: 512M)"), \
+        JOB_ROW(holder, field.task_time, "task-time", "TIME", \
+                "an attempt that takes longer fails (default: no limit)"), \
+        JOB_ROW(holder, field.attempts, "attempts", "N", \
+                "failures of one task that fail the job (default: 4)"), \
+        JOB_FLAG(holder, field.overwrite, "overwrite", 0, "replace an output folder that exists"), \
+        JOB_FLAG(holder, field.quiet, "quiet", 'q', "no progress; errors only"), \
+        JOB_FLAG(holder, field.verbose, "verbose", 'v', "say more: every stage, every executor"), \
+        JOB_ROW(holder, field.events, "events", "FD", "write events as JSON lines to this descriptor"), \
+        JOB_ROW(holder, field.parallelism, "parallelism", "N", \
+                "parts of a dataset that names none (default: by slots)"), \
+        JOB_ROW(holder, field.split_size, "split-size", "SIZE", "bytes of a file per task (default: 32M)"), \
+        JOB_ROW(holder, field.reduce_size, "reduce-size", "SIZE", \
+                "bytes aimed at per reduce task (default: 16M)"), \
+        JOB_ROW(holder, field.results_max, "results-max", "SIZE", \
+                "memory for one action's results (default: 1G)"), \
+        JOB_ROW(holder, field.idle, "idle", "TIME", "slots without work go back after this (default: 1s)"), \
+        JOB_ROW(holder, field.copy, "copy", "TIME", \
+                "tasks behind a closed connection run again elsewhere after this (default: 300ms)"), \
+        JOB_ROW(holder, field.executor_lost, "executor-lost", "TIME", \
+                "an executor silent for so long is lost to the job (default: 20s)")
 
+/* Are they numbers, sizes and times?  0, or -1 and `e`: said before anything is started for the job. */
+int job_options_check(const struct job_options *o, struct error *e);
 /* The options as ferro-driver takes them, after v[0..n): the new n. */
 int job_options_out(const struct job_options *o, const char **v, int n);
-#define JOB_OPTIONS_MAX 16
+#define JOB_OPTIONS_MAX 32
 
 /* What a driver process needs to begin. */
 struct launch {

@@ -224,15 +224,31 @@ static void local_stop(struct local *l)
 
 /* ---- the job ------------------------------------------------------------ */
 
-static int driver_wait(pid_t pid)
+/* A private service that ends before the job: the job can't go on, and must not wait for ever. */
+static void service_ended(struct local *l, pid_t pid)
+{
+    char words[512];
+    bool executor = pid == l->executor;
+    if (pid != l->manager && !executor)
+        return;
+    *(executor ? &l->executor : &l->manager) = 0;
+    last_words(l, executor ? "executor.log" : "manager.log", words, sizeof words);
+    verb_error(EXIT_WRONG, "run: the private %s ended: %s", executor ? "executor" : "manager", words);
+    kill(running, SIGTERM);
+}
+
+static int driver_wait(struct local *l, pid_t pid)
 {
     int status;
     running = pid;
     if (interrupted)
         kill(pid, interrupted);
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
+    for (pid_t ended; (ended = waitpid(-1, &status, 0)) != pid;) {
+        if (ended > 0)
+            service_ended(l, ended);
+        else if (errno != EINTR)
             return verb_error(EXIT_WRONG, "run: %s", strerror(errno));
+    }
     running = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -254,7 +270,7 @@ static int run_job(struct local *l, struct arena *a, const struct job_options *o
         return code;
     pid_t pid = start(l, argv, -1, NULL);
     close(launch.keys_fd);
-    return pid < 0 ? EXIT_WRONG : driver_wait(pid);
+    return pid < 0 ? EXIT_WRONG : driver_wait(l, pid);
 }
 
 static int run(struct arena *a, const struct run *o, const struct option_list *rest)
@@ -263,6 +279,8 @@ static int run(struct arena *a, const struct run *o, const struct option_list *r
     struct local l;
     if (rest->n < 1)
         return verb_error(EXIT_USAGE, "run: which job? see ferro run --help");
+    if (job_options_check(&o->job, &e))
+        return verb_error(EXIT_USAGE, "run: %s", e.words);
     const char *library = compile_cached(a, rest->v[0], &e);
     if (!library)
         return verb_error(EXIT_WRONG, "%s", e.words);

@@ -154,6 +154,8 @@ static int submit(struct arena *a, const struct submit *o, struct option_list *r
         return verb_error(EXIT_USAGE, "submit: --deploy-mode is client or cluster, not '%s'", o->mode);
     if (rest->n < 1)
         return verb_error(EXIT_USAGE, "submit: which job? see ferro submit --help");
+    if (job_options_check(&o->job, &e))
+        return verb_error(EXIT_USAGE, "submit: %s", e.words);
     const char *job = rest->v[0], *library = compile_cached(a, job, &e);
     if (!library)
         return verb_error(EXIT_WRONG, "%s", e.words);

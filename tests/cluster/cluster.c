@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -252,7 +253,8 @@ int events_count(const json_t *events, const char *event, ...)
         for (const char *pair; holds && (pair = va_arg(pairs, const char *)) != NULL;)
             holds = pair_holds(e, pair);
         va_end(pairs);
-        int times = (int)json_integer_value(json_object_get(e, "count"));
+        int times =
+            holds && !strncmp(event, "task.", 5) ? (int)json_integer_value(json_object_get(e, "count")) : 0;
         count += !holds ? 0 : times > 0 ? times : 1;
     }
     return count;
@@ -290,6 +292,24 @@ char *file_text(const char *fmt, ...)
         close(fd);
     text[n] = 0;
     return text;
+}
+
+void file_await(const char *path, const char *text)
+{
+    struct pollfd changes = { .fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .events = POLLIN };
+    char events[4096];
+    bool found = false;
+    cr_assert(inotify_add_watch(changes.fd, path, IN_MODIFY) >= 0, "%s: %s", path, strerror(errno));
+    for (int64_t end = now_ms() + AWAIT_MS; !found && now_ms() < end;) {
+        char *all = file_text("%s", path);
+        found = strstr(all, text) != NULL;
+        free(all);
+        if (!found && poll(&changes, 1, (int)(end - now_ms())) == 1)
+            while (read(changes.fd, events, sizeof events) > 0)
+                ;
+    }
+    close(changes.fd);
+    cr_assert(found, "'%s' is not in %s within %d ms", text, path, AWAIT_MS);
 }
 
 void file_write(const char *text, const char *fmt, ...)
@@ -445,7 +465,7 @@ void cluster_driver(struct cluster *c)
     char *argv[] = { "ferro-driver", "serve", "--manager", c->manager_addr, "--key", key,
                      "--dir",        c->dir,  NULL };
     proc_start(c, &c->driver, "driver", argv, 1);
-    json_decref(proc_await(&c->driver, "service.joined", NULL));
+    json_decref(proc_await(&c->driver, "service.serving", NULL));
 }
 
 void cluster_start(struct cluster *c, int executors)

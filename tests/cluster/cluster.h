@@ -57,7 +57,7 @@ json_t *proc_await(struct proc *p, const char *event, ...);
 bool proc_await_ms(struct proc *p, int ms, const char *event);
 /* All events of a process that has ended, or of what it wrote so far when it runs: a JSON array, json_decref() it. */
 json_t *proc_events(struct proc *p);
-/* How many of these events have this name and each of the key=value pairs (NULL-ended); an event with a "count" counts so often. */
+/* How many of these events have this name and each of the key=value pairs (NULL-ended); a "task." event counts for each of its tasks. */
 int events_count(const json_t *events, const char *event, ...);
 void proc_kill(struct proc *p, int sig);
 int proc_wait(struct proc *p); /* reap within AWAIT_MS: exit code, or 128 + signal */
@@ -74,6 +74,7 @@ void ferro_start(struct cluster *c, struct proc *p, const char *args);
 
 /* printf into one of 16 strings that take turns. */
 const char *words(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void file_await(const char *path, const char *text); /* until the file holds the text, at most AWAIT_MS */
 char *file_text(const char *fmt, ...)
     __attribute__((format(printf, 1, 2))); /* whole file, "" when missing; caller frees */
 void file_write(const char *text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -9,7 +9,7 @@
 
 TestSuite(data, .timeout = 300);
 
-#define SPLIT_BYTES (32 << 20) /* the driver's default */
+#define SPLIT_BYTES (1 << 20)
 
 /* ---- lines ------------------------------------------------------------------- */
 
@@ -54,8 +54,8 @@ static void lines_write(const char *path, size_t total, size_t longest, bool las
 
 static void expect_lines(struct cluster *c, const char *names, const struct sums *s)
 {
-    char *out =
-        ferro_expect(c, 0, NULL, words("run --slots 2 --quiet tests/cluster/jobs/api.c lines %s", names));
+    char *out = ferro_expect(
+        c, 0, NULL, words("run --slots 2 --quiet --split-size 1M tests/cluster/jobs/api.c lines %s", names));
     const char *expected =
         words("lines 3: 0=%" PRIu64 " 1=%" PRIu64 " 2=%" PRId64 "\n", s->lines, s->bytes, (int64_t)s->hash);
     cr_expect_str_eq(out, expected, "%s: %sinstead of %s", names, out, expected);
@@ -67,8 +67,8 @@ Test(data, a_line_that_crosses_a_split_is_read_once)
     struct cluster c;
     struct sums s = { 0 };
     folder_init(&c);
-    lines_write(words("%s/short", c.dir), 2 * SPLIT_BYTES + 12345, 200, false, &s);
-    lines_write(words("%s/long", c.dir), SPLIT_BYTES + 1, 3 << 20, true, &s);
+    lines_write(words("%s/short", c.dir), 8 * SPLIT_BYTES + 12345, 200, false, &s);
+    lines_write(words("%s/long", c.dir), 16 * SPLIT_BYTES + 1, 3 << 20, true, &s);
     lines_write(words("%s/tiny", c.dir), 10, 3, true, &s);
     file_write("", "%s/empty", c.dir);
     expect_lines(&c, words("%s/short %s/long %s/tiny %s/empty", c.dir, c.dir, c.dir, c.dir), &s);
