@@ -18,8 +18,8 @@ static void trace(const struct proc *p, const struct action *a)
 {
     unsigned long long id = a->id, conn = a->conn;
     switch (a->kind) {
-    case ACT_SEND: sim_trace(p->sim, "%s > %s conn=%llx", p->name, proto_name(a->frame.p[1]), conn); break;
-    case ACT_HOST_SEND: sim_trace(p->sim, "%s > host %llu %s", p->name, id, proto_name(a->frame.p[1])); break;
+    case ACT_SEND: sim_trace_frame(p->sim, p->name, "> conn=", conn, a->frame); break;
+    case ACT_HOST_SEND: sim_trace_frame(p->sim, p->name, "> host ", id, a->frame); break;
     case ACT_LOG: sim_trace(p->sim, "%s: %s", p->name, a->log.words); break;
     case ACT_EVENT:
         sim_trace(p->sim, "%s: event %s app=%llu id=%llu %u.%u.%u", p->name, a->log.words,

@@ -73,6 +73,20 @@ static void on_opened(struct proc *x, uint64_t lease)
                  x->x.slots);
 }
 
+static void on_closed(struct proc *x, uint64_t lease);
+
+/* What a JOIN does not list is closed as well. */
+static void on_join(struct proc *x, const struct msg_join *j)
+{
+    MAP_EACH(&x->x.leases, i) {
+        bool held = false;
+        for (uint32_t k = 0; k < j->holdings.n; k++)
+            held |= j->holdings.v[k].lease == map_key(&x->x.leases, i);
+        if (!held)
+            on_closed(x, map_key(&x->x.leases, i));
+    }
+}
+
 static void on_closed(struct proc *x, uint64_t lease)
 {
     const struct lease_seen *l = map_get(&x->x.leases, lease);
@@ -123,8 +137,8 @@ static void manager_said(struct proc *m, const struct link *to, uint8_t tag, con
 
 void check_send(struct proc *p, conn_id conn, struct bytes frame)
 {
-    static const uint8_t tags[] = { MSG_LEASE_OPEN,   MSG_LEASE_GRANT,  MSG_APP_OK,   MSG_APP_END,
-                                    MSG_LEASE_OPENED, MSG_LEASE_CLOSED, MSG_APP_ENDED };
+    static const uint8_t tags[] = { MSG_LEASE_OPEN,   MSG_LEASE_GRANT,  MSG_APP_OK,    MSG_APP_END,
+                                    MSG_LEASE_OPENED, MSG_LEASE_CLOSED, MSG_APP_ENDED, MSG_JOIN };
     const struct link *to = link_of(p, conn);
     struct arena arena = { 0 };
     struct head head;
@@ -142,6 +156,8 @@ void check_send(struct proc *p, conn_id conn, struct bytes frame)
         on_opened(p, ((const struct msg_lease_opened *)m)->lease);
     else if (p->kind == PROC_EXECUTOR && head.tag == MSG_LEASE_CLOSED)
         on_closed(p, ((const struct msg_lease_closed *)m)->lease);
+    else if (p->kind == PROC_EXECUTOR && head.tag == MSG_JOIN)
+        on_join(p, m);
     else if (p->kind == PROC_EXECUTOR && head.tag == MSG_APP_ENDED)
         on_app_ended(p, ((const struct msg_app_ended *)m)->app);
     arena_fini(&arena);

@@ -85,7 +85,8 @@ void disk_clear(struct proc *x)
         blob_free(x, map_at(&x->x.blobs, i));
     MAP_EACH(&x->x.keys, i)
         free(map_at(&x->x.keys, i));
-    struct map *maps[] = { &x->x.blobs, &x->x.libs, &x->x.dirs, &x->x.keys, &x->x.leases, &x->x.hosts };
+    struct map *maps[] = { &x->x.blobs,  &x->x.libs,  &x->x.dirs,    &x->x.keys,
+                           &x->x.leases, &x->x.hosts, &x->x.io_until };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_clear(maps[i]);
 }
@@ -415,6 +416,14 @@ void disk_io(struct proc *p, const struct action *a)
     struct sim *s = p->sim;
     uint64_t wait = fault_hits(s, FAULT_IO_SLOW) ? sim_between(s, 100 * MSEC, 8 * SEC)
                                                  : sim_between(s, 20 * US, 3 * MSEC);
+    if (p->kind == PROC_EXECUTOR) {
+        uint64_t last = 0;
+        map_get_u64(&p->x.io_until, a->app, &last);
+        if (a->io.op == IO_FREE && a->stage == UINT32_MAX && last > s->now + wait)
+            wait = last - s->now + US; /* the end of an application waits for its other file work */
+        if (s->now + wait > last)
+            map_put_u64(&p->x.io_until, a->app, s->now + wait);
+    }
     struct todo *t = sim_after(s, wait, on_io, p);
     t->own = keep(a);
     if (p->kind == PROC_DRIVER && p->d.job < s->apps[p->d.index].njobs)

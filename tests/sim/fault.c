@@ -37,13 +37,12 @@ void fault_struck(struct sim *s, enum fault f)
     sim_trace(s, "FAULT %s%s", fault_words[f], s->running ? " (tasks in flight)" : "");
     s->struck[f]++;
     s->struck_in_flight[f] += s->running > 0;
-    if (s->now > s->faults_end)
-        s->faults_end = s->now;
+    sim_trouble(s, s->now);
 }
 
 bool fault_hits(struct sim *s, enum fault f)
 {
-    bool on = s->single ? s->only == f : s->in_set[f] && s->now < s->faults_end;
+    bool on = s->single ? s->only == f : s->in_set[f] && s->now < s->strikes_end;
     if (!on || s->over || (s->single && s->countdown == 0))
         return false;
     bool hits = s->single ? --s->countdown == 0 : sim_chance(s, s->rate[f]);
@@ -75,10 +74,9 @@ static struct proc *victim(struct sim *s, enum proc_kind kind)
 static uint64_t lasts(struct sim *s, uint64_t low, uint64_t high)
 {
     uint64_t ns = sim_between(s, low, high);
-    if (!s->single && s->now + ns > s->faults_end)
-        ns = s->faults_end - s->now;
-    if (s->now + ns > s->faults_end)
-        s->faults_end = s->now + ns;
+    if (!s->single && s->now + ns > s->strikes_end)
+        ns = s->strikes_end > s->now ? s->strikes_end - s->now : 0;
+    sim_trouble(s, s->now + ns);
     return ns;
 }
 
@@ -150,10 +148,8 @@ static bool strike_clock(struct sim *s)
 {
     fault_struck(s, FAULT_CLOCK);
     for (uint32_t i = 0; i < s->nprocs; i++) {
-        struct proc *p = &s->procs[i];
-        p->local0 = proc_local(p);
-        p->global0 = s->now;
-        p->ppm = (int64_t)sim_between(s, 0, 100000) - 50000;
+        int64_t ppm = (int64_t)sim_between(s, 0, 100000) - 50000;
+        proc_clock(&s->procs[i], ppm);
     }
     return true;
 }
@@ -257,13 +253,31 @@ static bool strike(struct sim *s, enum fault f)
 static void on_moment(struct sim *s, struct todo *t)
 {
     enum fault f = (enum fault)t->a;
-    if (s->over || (!s->single && s->now >= s->faults_end))
+    if (s->over || (!s->single && s->now >= s->strikes_end))
         return;
+    if (t->b && !s->running) { /* it waits until tasks are in flight, and then a while */
+        struct todo *again = sim_after(s, 5 * MSEC, on_moment, NULL);
+        again->a = f;
+        again->b = 1;
+        return;
+    }
+    if (t->b) {
+        sim_after(s, sim_below(s, sim_chance(s, 500000) ? 200 * MSEC : 2 * SEC), on_moment, NULL)->a = f;
+        return;
+    }
     bool struck = strike(s, f);
     if (s->single && struck)
         return;
     uint64_t wait = struck ? sim_between(s, s->rate[f] / 2, s->rate[f] * 3 / 2) : 20 * MSEC;
     sim_after(s, wait, on_moment, NULL)->a = f;
+}
+
+/* Most seeds' first strikes come while tasks are in flight. */
+static void first_moment(struct sim *s, enum fault f, uint64_t after)
+{
+    struct todo *t = sim_after(s, after, on_moment, NULL);
+    t->a = f;
+    t->b = sim_chance(s, 800000);
 }
 
 static bool at_moments(enum fault f)
@@ -284,13 +298,13 @@ static void draw_single(struct sim *s)
 
 static void draw_several(struct sim *s)
 {
-    s->faults_end = sim_between(s, 4 * SEC, 40 * SEC);
+    s->strikes_end = s->faults_end = sim_between(s, 4 * SEC, 40 * SEC);
     for (int f = 0; f < FAULT_COUNT; f++) {
         s->in_set[f] = sim_chance(s, IN_SET);
         s->rate[f] = chances[f].high ? sim_between(s, chances[f].low, chances[f].high)
-                                     : sim_between(s, 300 * MSEC, 10 * SEC);
+                                     : sim_between(s, 200 * MSEC, 6 * SEC);
         if (s->in_set[f] && chances[f].high == 0)
-            sim_after(s, sim_below(s, s->rate[f]), on_moment, NULL)->a = (uint64_t)f;
+            first_moment(s, (enum fault)f, sim_below(s, s->rate[f]));
     }
     bool slow = s->in_set[FAULT_STRAGGLER] || s->in_set[FAULT_IO_SLOW] || s->in_set[FAULT_PAUSE_EXECUTOR] ||
                 s->in_set[FAULT_PAUSE_DRIVER] || s->in_set[FAULT_DELAY] || s->in_set[FAULT_ONEWAY] ||

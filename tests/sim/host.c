@@ -51,7 +51,8 @@ void thost_say(struct thost *h, uint8_t tag, const void *msg)
     own->n = (uint32_t)frame.n;
     memcpy(own + 1, frame.p, frame.n);
     buf_fini(&frame);
-    sim_trace(h->sim, "%s host %llu says %s", h->x->name, (unsigned long long)h->id, proto_name(tag));
+    sim_trace_frame(h->sim, h->x->name, "< host ", h->id,
+                    (struct bytes){ (const uint8_t *)(own + 1), own->n });
     towards(h, on_said)->own = own;
 }
 

@@ -119,6 +119,15 @@ static void step(struct proc *p, const struct event *ev)
         arm(p);
 }
 
+void proc_clock(struct proc *p, int64_t ppm)
+{
+    p->local0 = proc_local(p);
+    p->global0 = p->sim->now;
+    p->ppm = ppm;
+    if (p->alive && p->core && !p->paused)
+        arm(p);
+}
+
 static void spin_check(struct proc *p)
 {
     uint64_t now = p->sim->now;
@@ -173,8 +182,7 @@ void proc_event(struct proc *p, const struct event *ev)
     }
     if (ev->kind == EV_RECV) {
         check_received(p, ev->recv.frame);
-        sim_trace(p->sim, "%s < %s conn=%llx", p->name, proto_name(ev->recv.frame.p[1]),
-                  (unsigned long long)ev->conn);
+        sim_trace_frame(p->sim, p->name, "< conn=", ev->conn, ev->recv.frame);
     }
     step(p, ev);
 }
@@ -325,8 +333,7 @@ static void restart(struct proc *p, bool in_silence)
             if (s->procs[i].kind == PROC_DRIVER)
                 driver_impaired(s, s->procs[i].node, wait);
     sim_after(s, wait, on_restart, p);
-    if (!s->over && s->now + wait > s->faults_end)
-        s->faults_end = s->now + wait;
+    sim_trouble(s, s->now + wait);
 }
 
 static void end_life(struct proc *p)
@@ -376,7 +383,8 @@ void proc_fini(struct proc *p)
     inbox_clear(p);
     if (p->kind == PROC_EXECUTOR) {
         disk_clear(p);
-        struct map *maps[] = { &p->x.blobs, &p->x.hosts, &p->x.libs, &p->x.dirs, &p->x.keys, &p->x.leases };
+        struct map *maps[] = { &p->x.blobs, &p->x.hosts,  &p->x.libs,    &p->x.dirs,
+                               &p->x.keys,  &p->x.leases, &p->x.io_until };
         for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
             map_fini(maps[i]);
     }

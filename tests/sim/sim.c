@@ -110,6 +110,15 @@ void sim_trace(struct sim *s, const char *fmt, ...)
     putchar('\n');
 }
 
+void sim_trace_frame(struct sim *s, const char *who, const char *how, uint64_t id, struct bytes frame)
+{
+    if (!s->trace)
+        return;
+    frame_show(&s->shown, frame);
+    sim_trace(s, "%s %s%llx %.*s", who, how, (unsigned long long)id, (int)s->shown.n,
+              (const char *)s->shown.p);
+}
+
 /* The first violation is the one that is told. */
 void sim_fail(struct sim *s, const char *check, const char *fmt, ...)
 {
@@ -127,6 +136,14 @@ void sim_fail(struct sim *s, const char *check, const char *fmt, ...)
 void sim_hash(struct sim *s, const void *p, size_t n)
 {
     s->hash = XXH3_64bits_withSeed(p, n, s->hash);
+}
+
+void sim_trouble(struct sim *s, uint64_t until)
+{
+    if (until > s->trouble_until)
+        s->trouble_until = until;
+    if (until > s->faults_end)
+        s->faults_end = until;
 }
 
 /* ---- one run --------------------------------------------------------------------- */
@@ -152,6 +169,7 @@ static void draw_cluster(struct sim *s)
     s->same_ports = sim_chance(s, 500000);
     s->neighbours = sim_chance(s, 400000);
     s->attempts_max = 4;
+    s->pace = sim_chance(s, 400000) ? 1 : sim_between(s, 2, 10);
     s->slots_max = sim_chance(s, 300000) ? 2 : 64;
     s->napps = sim_chance(s, 400000) ? 2 : 1;
     sim_key(s, s->manager_key);
@@ -208,7 +226,10 @@ static void look(struct sim *s, struct todo *t)
 {
     char why[256] = "";
     (void)t;
-    s->over = s->over || all_over(s);
+    if (!s->over && all_over(s)) { /* nothing more strikes; what has goes on to its end */
+        s->over = true;
+        s->faults_end = s->now > s->trouble_until ? s->now : s->trouble_until;
+    }
     bool quiet = s->over && s->now >= s->faults_end && check_quiet(s, why, sizeof why);
     if (!quiet)
         s->quiet_since = UINT64_MAX;
@@ -281,4 +302,5 @@ void sim_fini(struct sim *s)
     map_fini(&s->durable);
     buf_fini(&s->rows);
     buf_fini(&s->storing);
+    buf_fini(&s->shown);
 }

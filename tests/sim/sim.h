@@ -161,12 +161,13 @@ struct exec_state_sim {
     uint8_t public_key[KEY_BYTES], incarnation[ID_BYTES];
     char host_id[32], root[64];
     struct executor_config config;
-    struct map blobs;  /* key of (app, id) -> struct blob, owned */
-    struct map hosts;  /* id -> struct thost, borrowed from the sim */
-    struct map libs;   /* key of (app, id): IO_LIBRARY found it whole */
-    struct map dirs;   /* app -> struct outdir, borrowed: IO_TOKEN found it */
-    struct map keys;   /* own number -> public key's number in sim->pairs */
-    struct map leases; /* LEASE_OPENED said: id -> struct lease_seen, borrowed */
+    struct map blobs;    /* key of (app, id) -> struct blob, owned */
+    struct map hosts;    /* id -> struct thost, borrowed from the sim */
+    struct map libs;     /* key of (app, id): IO_LIBRARY found it whole */
+    struct map dirs;     /* app -> struct outdir, borrowed: IO_TOKEN found it */
+    struct map keys;     /* own number -> public key's number in sim->pairs */
+    struct map leases;   /* LEASE_OPENED said: id -> struct lease_seen, borrowed */
+    struct map io_until; /* app -> when the last of its file work is done */
     uint32_t slots;
     bool sees_output, draining, joined;
 };
@@ -330,6 +331,7 @@ struct sim {
     struct todo *heap;
     uint32_t nheap, heap_cap;
     bool trace;
+    struct buf shown; /* a frame in words */
     uint64_t hash, steps;
     /* outcome */
     bool failed;
@@ -342,12 +344,15 @@ struct sim {
     uint64_t rate[FAULT_COUNT];             /* interval in ns; or chance in a million */
     uint64_t countdown;                     /* single: opportunities until it strikes */
     uint64_t faults_end;                    /* T */
+    uint64_t strikes_end;                   /* several: nothing strikes after this */
+    uint64_t trouble_until;                 /* what has struck lasts until then */
     uint64_t blocked[PROCS_MAX][PROCS_MAX]; /* frames from a to b are held until then */
     uint64_t delayed[PROCS_MAX][PROCS_MAX];
     /* the cluster */
     struct proc procs[PROCS_MAX];
     uint32_t nprocs;
     bool same_ports, neighbours;
+    uint64_t pace; /* tasks take so many times longer */
     uint32_t time_ms_max, attempts_max, slots_max;
     uint8_t manager_key[KEY_BYTES], join_key[KEY_BYTES], user_key[KEY_BYTES];
     struct map links; /* id -> struct link, owned */
@@ -375,6 +380,7 @@ uint64_t sim_below(struct sim *s, uint64_t n); /* 0..n-1 */
 uint64_t sim_between(struct sim *s, uint64_t low, uint64_t high);
 bool sim_chance(struct sim *s, uint64_t in_a_million);
 void sim_fail(struct sim *s, const char *check, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void sim_trace_frame(struct sim *s, const char *who, const char *how, uint64_t id, struct bytes frame);
 void sim_trace(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_hash(struct sim *s, const void *p, size_t n);
 void sim_key(struct sim *s, uint8_t key[KEY_BYTES]); /* a new one */
@@ -391,6 +397,8 @@ void proc_pause(struct proc *p, uint64_t ns);
 void proc_event(struct proc *p, const struct event *ev); /* now, or when it wakes */
 void proc_fini(struct proc *p);
 uint64_t proc_local(const struct proc *p);
+void proc_clock(struct proc *p, int64_t ppm);    /* from now on so many millionths fast */
+void sim_trouble(struct sim *s, uint64_t until); /* a fault lasts until then */
 bool proc_admits(const struct proc *p, const uint8_t key[KEY_BYTES], enum role *role);
 struct proc *proc_of_app(struct sim *s, uint32_t app_index); /* its driver */
 
@@ -424,6 +432,9 @@ bool disk_lose_block(struct sim *s);
 struct outdir *disk_outdir_new(struct sim *s);
 void disk_fini(struct sim *s);
 uint64_t disk_key(uint64_t app, struct block_id id);
+
+/* frame.c */
+void frame_show(struct buf *out, struct bytes frame); /* in words */
 
 /* host.c: simulated task hosts */
 void thost_spawn(struct proc *x, uint64_t id);

@@ -190,9 +190,9 @@ static void compute(struct thost *h)
 {
     struct sim *s = h->sim;
     h->phase = PHASE_COMPUTE;
-    h->takes = sim_between(s, MSEC, sim_below(s, 8) ? 60 * MSEC : 400 * MSEC);
+    h->takes = s->pace * sim_between(s, MSEC, sim_below(s, 8) ? 60 * MSEC : 400 * MSEC);
     if (h->verdict == FAULT_STRAGGLER || h->verdict == FAULT_TASK_HANG)
-        h->takes *= 100;
+        h->takes = sim_between(s, 2 * SEC, 40 * SEC);
     if (h->verdict == FAULT_TASK_HANG && s->time_ms_max)
         h->takes = MSEC;
     later(h, h->takes, on_computed);

@@ -399,6 +399,7 @@ void wire_died(struct proc *p, bool in_silence, bool flushed)
             if (in_silence && !l->silent) {
                 l->silent = true;
                 l->rst_at = s->now + sim_below(s, 40 * SEC);
+                sim_trouble(s, l->rst_at);
                 truncate_to(&l->pipe[e], 0);
             } else if (!l->silent && l->up)
                 tell_down(s, l, !e, DOWN_CLOSED, flushed);
@@ -437,8 +438,7 @@ void wire_fault_half_open(struct sim *s, struct link *l)
     l->rst_at = s->now + sim_below(s, 40 * SEC);
     if (told < 2 && l->attached[told])
         tell_down(s, l, told, DOWN_CLOSED, true);
-    if (l->rst_at > s->faults_end)
-        s->faults_end = l->rst_at;
+    sim_trouble(s, l->rst_at);
 }
 
 void wire_fini(struct sim *s)
