@@ -371,7 +371,7 @@ static void on_fd(void *user, int fd, short revents)
 static void say(void *user, const char *words)
 {
     struct loop *l = user;
-    progress_say(l->progress, "%s", words);
+    progress_error(l->progress, words); /* errors of actions come this way too: never quiet */
 }
 
 /* ---- life ------------------------------------------------------------------------------- */
