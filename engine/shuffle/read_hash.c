@@ -1,0 +1,208 @@
+/* read_hash.c - a reduce's leaf: the values of each key merged.
+ *
+ * The same combiner as in the map, presized from the maps' indexes.  Over budget it goes to disk in 64 parts by further
+ * bits of the hash, again and again; then each part is merged by itself, and split further if it has to be.
+ */
+#include "engine/shuffle/combine.h"
+#include "engine/shuffle/read.h"
+#include "engine/spill/budget.h"
+
+#include <stdlib.h>
+
+/* A spill whose parts are being merged. */
+struct level {
+    struct mapfile spill;
+    uint32_t part; /* the next one */
+};
+
+struct read_hash {
+    struct op op;
+    struct run *run;
+    const struct plan_node *node;
+    struct read read;
+    struct stream stream;
+    struct combine combine;
+    struct level levels[SPILL_LEVELS];
+    uint32_t depth;
+    bool spilling, begun;
+    uint64_t at; /* the next slot to put out */
+    struct columns out;
+    struct batch batch;
+    uint64_t hash[BATCH_ROWS];
+};
+
+/* ---- merging, and what does not fit ------------------------------------------------ */
+
+static struct split split_at(uint32_t level)
+{
+    return (struct split){ .buckets = SPILL_BUCKETS, .spill = true, .level = level };
+}
+
+/* The combiner's contents become a run of the spill at this depth. */
+static int spill(struct read_hash *h)
+{
+    if (h->depth == SPILL_LEVELS)
+        return run_fail(h->run, CAUSE_MEMORY, "the slot's memory is too small for the keys of one hash");
+    struct level *l = &h->levels[h->depth];
+    struct split split = split_at(h->depth);
+    if (!h->spilling) {
+        h->spilling = true;
+        l->part = 0;
+        if (mapfile_open(&l->spill, h->run, MAP_HASH, SPILL_BUCKETS, true))
+            return -1;
+    }
+    return combine_flush(&h->combine, &l->spill, &split);
+}
+
+static int feed(struct read_hash *h, const struct batch *frame)
+{
+    for (uint32_t at = 0; at < frame->rows; at += BATCH_ROWS) {
+        uint32_t n = frame->rows - at < BATCH_ROWS ? frame->rows - at : BATCH_ROWS, from = 0;
+        struct batch b = batch_slice(frame, at, n);
+        const uint64_t *hash = b.hash;
+        if (!hash) {
+            vec_hash(&b.key, NULL, n, h->hash);
+            hash = h->hash;
+        }
+        for (int full; (full = combine_add(&h->combine, &b, hash, &from)) != 0;)
+            if (full < 0 || spill(h))
+                return -1;
+    }
+    return 0;
+}
+
+/* All frames of the stream; `rows`: as many as there must be. */
+static int drain(struct read_hash *h, uint64_t rows, const struct rec_map *map)
+{
+    struct batch b;
+    struct error e = { 0 };
+    int got;
+    while ((got = stream_next(&h->stream, &b, &e)) > 0) {
+        rows -= b.rows;
+        if (feed(h, &b))
+            return -1;
+    }
+    if (!got && rows)
+        got = error_set(&e, 0, "it has other rows than its index says");
+    if (!got)
+        return 0;
+    return map ? read_fail(h->run, map, e.words)
+               : run_fail(h->run, CAUSE_ERROR, "a spill in %s: %s", h->run->env->disk, e.words);
+}
+
+/* What was read is complete: the last of it joins the spill, if there is one. */
+static int settle(struct read_hash *h)
+{
+    h->at = 0;
+    if (!h->spilling)
+        return 0;
+    if (spill(h) || spillfile_flush(&h->levels[h->depth].spill.file))
+        return -1;
+    h->spilling = false;
+    h->depth++;
+    return 0;
+}
+
+static int read_maps(struct read_hash *h)
+{
+    int got;
+    while ((got = read_window(&h->read)) > 0) {
+        if (!h->combine.slots && combine_init(&h->combine, h->run, h->node, h->node->in_key,
+                                              h->node->in_value, false, h->run->budget / 2, h->read.most))
+            return -1;
+        for (uint32_t i = 0; i < h->read.nruns; i++) {
+            const struct read_run *r = read_run(&h->read, i);
+            read_stream(&h->read, i, h->node->in_key, h->node->in_value, STREAM_BYTES, &h->stream);
+            if (drain(h, r->rows, h->read.maps[r->map].map))
+                return -1;
+        }
+    }
+    return got || settle(h) ? -1 : 0;
+}
+
+/* The next part of the deepest spill; 0: merged (or split again), 1: there was none left. */
+static int read_part(struct read_hash *h)
+{
+    struct level *l = &h->levels[h->depth - 1];
+    struct map_index x;
+    combine_clear(&h->combine);
+    if (l->part == SPILL_BUCKETS) {
+        mapfile_close(&l->spill);
+        h->depth--;
+        return 1;
+    }
+    uint32_t part = l->part++;
+    mapfile_view(&l->spill, &x);
+    for (uint32_t r = 0; r < x.runs; r++) {
+        const struct map_mark *lo = map_mark(&x, r, part), *hi = map_mark(&x, r, part + 1);
+        stream_start(&h->stream, l->spill.file.fd, lo->offset, hi->offset, h->node->in_key, h->node->in_value,
+                     STREAM_BYTES);
+        if (drain(h, hi->rows - lo->rows, NULL))
+            return -1;
+    }
+    return settle(h);
+}
+
+/* ---- the operator --------------------------------------------------------------------- */
+
+static bool fill(struct read_hash *h)
+{
+    fe_slice key, value;
+    columns_reset(&h->out);
+    while (combine_next(&h->combine, &h->at, &key, &value)) {
+        if (columns_full(&h->out, key.n + value.n, BATCH_ROWS, BATCH_BYTES))
+            break;
+        columns_put(&h->out, key, value, 0);
+        h->at++;
+    }
+    columns_batch(&h->out, &h->batch);
+    return h->out.rows > 0;
+}
+
+static int read_hash_next(struct op *op, const struct batch **out)
+{
+    struct read_hash *h = (struct read_hash *)op;
+    if (!h->begun) {
+        h->begun = true;
+        if (read_maps(h))
+            return -1;
+        read_fini(&h->read);
+    }
+    if (!h->combine.slots)
+        return 0;
+    while (!fill(h)) {
+        if (h->depth == 0)
+            return 0;
+        if (read_part(h) < 0)
+            return -1;
+    }
+    *out = &h->batch;
+    return 1;
+}
+
+static void read_hash_free(struct op *op)
+{
+    struct read_hash *h = (struct read_hash *)op;
+    for (uint32_t i = 0; i < SPILL_LEVELS; i++)
+        mapfile_close(&h->levels[i].spill);
+    combine_fini(&h->combine);
+    read_fini(&h->read);
+    stream_fini(&h->stream);
+    columns_fini(&h->out);
+    free(h);
+}
+
+struct op *op_read_hash(struct run *r, const struct leaf *leaf)
+{
+    struct read_hash *h = calloc(1, sizeof *h);
+    if (!h)
+        abort();
+    h->op = (struct op){ read_hash_next, read_hash_free };
+    h->run = r;
+    h->node = leaf->node;
+    columns_init(&h->out, leaf->node->key, leaf->node->value, false);
+    if (read_init(&h->read, r, leaf, MAP_HASH) == 0)
+        return &h->op;
+    read_hash_free(&h->op);
+    return NULL;
+}

@@ -1,0 +1,86 @@
+/* rows.c - see rows.h. */
+#include "engine/shuffle/rows.h"
+
+#include "engine/spill/budget.h"
+#include "engine/spill/region.h"
+
+#define RESERVE_BYTES (256u << 10) /* a step of the budget */
+#define ROWS_BYTES_MIN (64u << 10)
+#define ROWS_BYTES_MAX (16ull << 30) /* places are u32 numbers of 8 bytes */
+
+static inline uint64_t align8(uint64_t n)
+{
+    return (n + 7) & ~7ull;
+}
+
+void rows_init(struct rows *s, struct run *r, fe_type key, fe_type value, bool hashed, uint64_t limit)
+{
+    limit = limit < ROWS_BYTES_MIN ? ROWS_BYTES_MIN : limit > ROWS_BYTES_MAX ? ROWS_BYTES_MAX : limit;
+    *s = (struct rows){ .run = r, .key = key, .value = value, .hashed = hashed, .size = limit };
+    s->p = region_take(s->size);
+}
+
+/* Within region and budget?  The first row always gets its room. */
+static bool make_room(struct rows *s, uint64_t end)
+{
+    if (end > s->size) {
+        if (s->used)
+            return false;
+        region_give(s->p, s->size, s->touched);
+        s->size = end;
+        s->touched = 0;
+        s->p = region_take(s->size);
+    }
+    if (end <= s->held)
+        return true;
+    uint64_t more = (end - s->held + RESERVE_BYTES - 1) / RESERVE_BYTES * RESERVE_BYTES;
+    if (!budget_reserve(s->run, more)) {
+        if (s->used)
+            return false;
+        budget_force(s->run, more);
+    }
+    s->held += more;
+    return true;
+}
+
+uint32_t rows_put(struct rows *s, uint64_t hash, fe_slice key, fe_slice value)
+{
+    bool sized = s->key == FERRO_TEXT || s->value == FERRO_TEXT;
+    uint64_t at = s->used, end = at + s->hashed * 8u + sized * 8u + align8(key.n) + align8(value.n);
+    if ((end > s->held || end > s->size) && !make_room(s, end))
+        return ROWS_FULL;
+    uint8_t *p = s->p + at;
+    if (s->hashed) {
+        memcpy(p, &hash, 8);
+        p += 8;
+    }
+    if (sized) {
+        uint32_t n[2] = { (uint32_t)key.n, (uint32_t)value.n };
+        memcpy(p, n, sizeof n);
+        p += sizeof n;
+    }
+    if (key.n)
+        memcpy(p, key.p, key.n);
+    if (value.n)
+        memcpy(p + align8(key.n), value.p, value.n);
+    s->used = end;
+    if (end > s->touched)
+        s->touched = end;
+    return (uint32_t)(at / 8);
+}
+
+void rows_reset(struct rows *s)
+{
+    s->used = 0;
+    budget_release(s->run, s->held);
+    s->held = 0;
+}
+
+void rows_fini(struct rows *s)
+{
+    if (!s->p)
+        return;
+    rows_reset(s);
+    region_give(s->p, s->size, s->touched);
+    s->p = NULL;
+}
