@@ -53,8 +53,9 @@ struct loop {
     struct staging *staging; /* of its output */
     bool job_ended;          /* and main is told once no file work is under way */
     int job_code;
-    struct error story; /* of the last job that failed */
-    char said[256];     /* the scheduler's last error: a story that is the same isn't told again */
+    struct error story;   /* of the last job that failed */
+    char said[256];       /* the scheduler's last error: a story that is the same isn't told again */
+    char last_words[512]; /* the last that main said: its thread's, until it has ended */
     bool main_ended, main_exited, over;
     int main_code, exit_code;
 };
@@ -215,7 +216,7 @@ static void on_main_ended(struct loop *l, const struct jobmain_post *p)
     l->main_exited = p->exited;
     l->main_code = p->code;
     if (p->code == 3)
-        close.words = l->story.words;
+        close.words = *l->story.words ? l->story.words : l->last_words;
     else if (p->code)
         snprintf(words, sizeof words, "the job's main ended with %d", p->code);
     step(l, &(struct event){ .kind = EV_CALL, .call = { .what = SCHED_CLOSE, .arg = &close } });
@@ -270,8 +271,10 @@ static void note(struct loop *l, const struct action *a)
 static void say_log(struct loop *l, const struct action *a)
 {
     if (a->log.level == LOG_ERROR) {
+        char words[ERROR_WORDS_MAX];
         snprintf(l->said, sizeof l->said, "%s", a->log.words);
-        progress_error(l->progress, a->log.words);
+        snprintf(words, sizeof words, "app %" PRIu64 ": %s", l->config.main.app, a->log.words);
+        progress_error(l->progress, words);
     } else if (a->log.level == LOG_WARN || l->config.progress.verbose) {
         progress_say(l->progress, "app %" PRIu64 ": %s", l->config.main.app, a->log.words);
     }
@@ -371,6 +374,7 @@ static void on_fd(void *user, int fd, short revents)
 static void say(void *user, const char *words)
 {
     struct loop *l = user;
+    snprintf(l->last_words, sizeof l->last_words, "%s", words);
     progress_error(l->progress, words); /* errors of actions come this way too: never quiet */
 }
 
