@@ -85,7 +85,10 @@ void launches_heard(struct launcher *l, uint64_t seq)
 /* Of what a submitter typed only these reach the driver: the rest is the service's business. */
 static const char *bad_option(const struct msg_launch *m, char name[65])
 {
-    static const char *const with_value[] = { "--slots", "--mem", "--task-time", "--attempts" };
+    static const char *const with_value[] = { "--slots",       "--mem",          "--task-time",
+                                              "--attempts",    "--parallelism",  "--split-size",
+                                              "--reduce-size", "--results-max",  "--idle",
+                                              "--copy",        "--executor-lost" };
     static const char *const flags[] = { "--overwrite", "--quiet", "--verbose" };
     for (uint32_t i = 0; i < m->options.n; i++) {
         bool known = false;
