@@ -130,6 +130,7 @@ static void recall(struct sched *s, struct exec *x, uint64_t each_ns)
     if (each_ns != UINT64_MAX && excess * each_ns / x->slots < RECALL_WORTH_NS)
         return;
     x->recall_ns = s->now + RECALL_EVERY_NS;
+    x->recalled_ns = s->now;
     sched_wake(s, x->recall_ns);
     struct msg_recall m = { .app = s->config.app, .stage = UINT32_MAX, .count = (uint32_t)excess };
     links_send(s, x, MSG_RECALL, &m);

@@ -29,7 +29,8 @@
 #define AVOID_LOOKS 32u       /* retries or copies looked at for one that this executor may have */
 #define RECALL_EVERY_NS (20 * MS) /* from one executor */
 #define REBALANCE_EVERY_NS (1 * MS)
-#define RECALL_WORTH_NS (1 * MS) /* less unstarted work than this is not worth moving */
+#define RECALL_WORTH_NS (1 * MS)    /* less unstarted work than this is not worth moving */
+#define RECALL_HEARD_NS (2000 * MS) /* what comes back so long after a RECALL was asked for */
 #define STRAGGLER_NS_MIN (100 * MS)
 #define STRAGGLER_EVERY_NS (50 * MS)
 #define STRAGGLER_LOOKS 64u     /* of an executor's oldest runs */
@@ -192,14 +193,16 @@ struct exec {
     bool complained;              /* one of its refusals was logged */
     uint64_t data_since_ns;       /* not data_ready since */
     bool suspect, doubted, draining, lost; /* doubted: by the manager */
-    struct beat beat;
+    struct beat beat, data_beat;
     uint64_t since_ns; /* trying to reach it, or away, since; 0: neither */
     uint32_t probes;
     bool copied;                    /* its tasks were queued to run elsewhere as well */
     uint32_t leases, slots, usable; /* usable: slots that count in sched.usable_slots */
     uint32_t in_flight;
-    uint64_t idle_ns; /* nothing in flight since */
-    uint64_t recall_ns;
+    uint64_t idle_ns;                /* nothing in flight since */
+    uint64_t recall_ns, recalled_ns; /* not before; last time */
+    uint64_t rest_ns,
+        rest_ms;     /* it gave back what nobody asked for: no new work until then; for how long next time */
     struct buf sent; /* of struct sent, oldest first */
     uint64_t done_seq, attach_seq;
     bool ack;

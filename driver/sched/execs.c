@@ -41,7 +41,7 @@ static struct exec *exec_new(struct sched *s, const struct msg_lease_grant *m)
     x->control_addr = text(s, m->control);
     x->data_addr = text(s, m->data);
     x->root = text(s, m->root);
-    x->control.retry_ms = x->data.retry_ms = RETRY_MS_MIN;
+    x->control.retry_ms = x->data.retry_ms = x->rest_ms = RETRY_MS_MIN;
     beat_init(&x->beat, s->now);
     return x;
 }
@@ -87,7 +87,8 @@ void execs_hungry(struct sched *s, struct exec *x)
 
 void execs_refresh(struct sched *s, struct exec *x)
 {
-    bool may = x->attached && x->data_ready && !x->suspect && !x->doubted && !x->draining && !x->lost;
+    bool may =
+        x->attached && x->data_ready && !x->suspect && !x->doubted && !x->draining && !x->lost && !x->rest_ns;
     uint32_t usable = may ? x->slots : 0;
     s->usable_slots += usable - x->usable;
     s->usable_execs += (usable > 0) - (x->usable > 0);
@@ -176,6 +177,7 @@ void execs_stalled(struct sched *s, uint64_t late_ns)
     for (uint32_t i = 0; i < s->nexecs; i++) {
         struct exec *x = s->execs[i];
         beat_stalled(&x->beat, late_ns);
+        beat_stalled(&x->data_beat, late_ns);
         x->since_ns += x->since_ns ? late_ns : 0;
         x->data_since_ns += x->data_since_ns ? late_ns : 0;
     }

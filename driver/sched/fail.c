@@ -43,8 +43,10 @@ static void call_back(struct sched *s, const struct stage *st)
 {
     struct msg_recall m = { .app = s->config.app, .stage = st->number, .count = UINT32_MAX };
     for (uint32_t i = 0; st->sent && i < s->nexecs; i++)
-        if (s->execs[i]->attached && s->execs[i]->in_flight)
+        if (s->execs[i]->attached && s->execs[i]->in_flight) {
+            s->execs[i]->recalled_ns = s->now;
             links_send(s, s->execs[i], MSG_RECALL, &m);
+        }
 }
 
 /* Lost outputs that a stage still has to read are made again; children before parents, because

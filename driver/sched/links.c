@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define DATA_BEAT 1 /* its echo says that the executor knows our data connection */
-
 static const uint64_t probe_at_ns[PROBES] = { 0, 5 * MS, 20 * MS };
 
 void links_send(struct sched *s, struct exec *x, uint8_t tag, const void *msg)
@@ -112,18 +110,26 @@ void links_attach(struct sched *s, struct exec *x)
     execs_refresh(s, x);
 }
 
+static void data_beat(struct sched *s, struct exec *x)
+{
+    if (x->data.up && beat_due(&x->data_beat, s->now, s->beat_ms * MS))
+        sched_send(s, x->data.conn, MSG_BEAT, &(struct msg_beat){ .seq = x->data_beat.seq });
+}
+
 void links_up(struct sched *s, struct exec *x, conn_id conn)
 {
     struct link *l = conn == x->control.conn ? &x->control : &x->data;
     l->up = true;
     hello(s, conn, l == &x->data);
-    if (l == &x->data) {
-        sched_send(s, conn, MSG_BEAT, &(struct msg_beat){ .seq = DATA_BEAT });
+    if (l == &x->data) { /* its echo says that the executor knows this connection */
+        beat_init(&x->data_beat, s->now);
+        data_beat(s, x);
         return;
     }
     if (!x->met)
         beat_init(&x->beat, s->now);
-    MAP_EACH(&x->told, i) /* what was sent last may have been lost */
+    beat_heard(&x->beat, s->now); /* a connection is new to suspicion, not to loss */
+    MAP_EACH(&x->told, i)         /* what was sent last may have been lost */
         map_put_u64(&x->told, map_key(&x->told, i), 0);
     x->attaching = false;
     links_attach(s, x);
@@ -254,13 +260,15 @@ static void away_time(struct sched *s, struct exec *x)
 
 static void silence_time(struct sched *s, struct exec *x)
 {
-    bool suspect = x->control.up && beat_unheard_ns(&x->beat, s->now) > s->suspect_ms * MS;
-    if (suspect && !x->suspect) {
+    if (x->data.up && beat_unheard_ns(&x->data_beat, s->now) > s->suspect_ms * MS) {
+        actions_add(s->out, ACT_CUT)->conn = x->data.conn;
+        links_down(s, x, x->data.conn, DOWN_UNREACHABLE, "it is silent");
+    }
+    if (x->control.up && beat_unheard_ns(&x->beat, s->now) > s->suspect_ms * MS) {
         x->suspect = true;
         sched_event_add(s, "executor.suspect")->executor = x->name;
-        execs_refresh(s, x);
-        if (!x->copied)
-            copies_away(s, x);
+        cut(s, &x->control); /* perhaps only the connection is dead: another one may do better */
+        control_down(s, x, DOWN_CLOSED, "it is silent");
     }
     if (beat_silence_ns(&x->beat, s->now) > s->config.executor_lost_ms * MS)
         execs_lost(s, x, "it is silent", false);
@@ -274,6 +282,12 @@ void links_time(struct sched *s, struct exec *x)
     retry(s, x, &x->data);
     if (x->control.up && beat_due(&x->beat, s->now, s->beat_ms * MS))
         links_send(s, x, MSG_BEAT, &(struct msg_beat){ .seq = x->beat.seq });
+    data_beat(s, x);
+    if (x->rest_ns && s->now >= x->rest_ns) {
+        x->rest_ns = 0;
+        execs_refresh(s, x);
+    } else if (x->rest_ns)
+        sched_wake(s, x->rest_ns);
     sched_wake(s, x->control.up ? x->beat.next_ns : s->now + s->beat_ms * MS);
     if (!x->met) {
         if (x->since_ns && s->now >= x->since_ns + REACH_NS)
@@ -294,7 +308,7 @@ static void heard(struct sched *s, struct exec *x)
     beat_heard(&x->beat, s->now);
     if (!x->suspect)
         return;
-    x->suspect = x->copied = false;
+    x->suspect = false;
     execs_refresh(s, x);
 }
 
@@ -327,8 +341,10 @@ static void on_beat_ack(struct sched *s, struct exec *x, conn_id conn, const str
 {
     if (conn == x->control.conn)
         beat_echo(&x->beat, m->seq);
-    else
+    else {
+        beat_echo(&x->data_beat, m->seq);
         data_known(s, x);
+    }
 }
 
 static void dispatch(struct sched *s, struct exec *x, conn_id conn, uint8_t tag, const void *m)
@@ -376,6 +392,9 @@ void links_frame(struct sched *s, struct exec *x, conn_id conn, struct bytes fra
         x->epoch = head.epoch;
         x->generation = head.generation ? head.generation : x->generation;
     }
-    heard(s, x);
+    if (conn == x->control.conn)
+        heard(s, x);
+    else
+        beat_heard(&x->data_beat, s->now);
     dispatch(s, x, conn, tag, m);
 }
