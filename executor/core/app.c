@@ -21,6 +21,18 @@ void app_send(struct executor *x, const struct app *a, uint8_t tag, const void *
         frame_send(x, a->control, tag, msg);
 }
 
+/* The driver has dialled anew: the old one is dead, or soon to be. */
+static void replaced(struct executor *x, conn_id old)
+{
+    struct conn *c = map_get(&x->conns, old);
+    actions_add(x->out, ACT_CUT)->conn = old; /* no EV_CONN_DOWN follows */
+    if (!c)
+        return;
+    app_conn_down(x, c);
+    map_del(&x->conns, old);
+    free(c);
+}
+
 static void on_hello(struct executor *x, struct conn *c, const struct msg_hello *m)
 {
     if (m->major != PROTO_MAJOR) {
@@ -33,6 +45,8 @@ static void on_hello(struct executor *x, struct conn *c, const struct msg_hello 
     c->data = m->plane == 1;
     if (!c->data || c->role != ROLE_DRIVER)
         return;
+    if (c->app->data && c->app->data != c->id)
+        replaced(x, c->app->data); /* what was asked for there is asked again here */
     c->app->data = c->id;
     libs_fetch(x, c->app);
 }
@@ -74,7 +88,7 @@ static void on_attach(struct executor *x, struct conn *c, const struct msg_attac
     struct msg_attached back = { .app = a->app };
     uint32_t n = 0, nlive;
     if (a->control && a->control != c->id)
-        actions_add(x->out, ACT_CUT)->conn = a->control;
+        replaced(x, a->control);
     a->control = c->id;
     done_flush(x, a); /* into what is resent below, in order */
     a->attached = true;

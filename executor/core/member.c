@@ -123,12 +123,24 @@ static void give_up(struct executor *x, int exit_code, const char *words)
     x->exiting = true;
 }
 
+/* Of what our JOIN named, those that are gone meanwhile were closed without a word. */
+static void closed_meanwhile(struct executor *x, const struct rec_id *ids, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!map_has(&x->leases, ids[i].id))
+            member_send(
+                x, MSG_LEASE_CLOSED,
+                &(struct msg_lease_closed){ .lease = ids[i].id, .words = bytes_of("its application ended") });
+}
+
 static void on_joined(struct executor *x, const struct msg_joined *m)
 {
     bool first = x->member != MEMBER_JOINED;
     x->member = MEMBER_JOINED;
     x->enrolled = false;
     x->retry_ms = RETRY_MS_MIN;
+    closed_meanwhile(x, m->keep.v, m->keep.n);
+    closed_meanwhile(x, m->end.v, m->end.n);
     for (uint32_t i = 0; i < m->end.n; i++) {
         struct lease *l = map_get(&x->leases, m->end.v[i].id);
         if (l)

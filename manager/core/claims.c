@@ -82,6 +82,13 @@ static bool keeps(struct manager *m, struct executor *x, const struct rec_holdin
     return l->x == x && l->state != LEASE_CLOSING;
 }
 
+/* One that ends by our answer has its slots until LEASE_CLOSED. */
+static void awaits_close(struct manager *m, struct executor *x, const struct rec_holding *h)
+{
+    if (!map_has(&m->leases, h->lease) && h->slots && h->slots <= x->slots - x->slots_used)
+        leases_new(m, h, LEASE_CLOSING, x, NULL)->seen = true;
+}
+
 /* Its answer, in the end: known leases that it didn't name are closed by its own word, since it may still be reaping. */
 static void settle(struct manager *m, struct executor *x, bool again)
 {
@@ -128,8 +135,10 @@ void claims_on_join(struct manager *m, struct executor *x, const struct msg_join
         const struct rec_holding *h = &join->holdings.v[i];
         if (keeps(m, x, h))
             keep[answer.keep.n++].id = h->lease;
-        else
+        else {
             end[answer.end.n++].id = h->lease;
+            awaits_close(m, x, h);
+        }
     }
     answer.keep.v = keep;
     answer.end.v = end;

@@ -48,8 +48,10 @@ struct lease *leases_new(struct manager *m, const struct rec_holding *what, enum
                          .since_ns = m->now };
     map_put(&m->leases, l->lease, l);
     map_put(&x->leases, l->lease, l);
-    map_put(&a->leases, l->lease, l);
-    map_put_u64(&x->apps, a->row.app, 1);
+    if (a) {
+        map_put(&a->leases, l->lease, l);
+        map_put_u64(&x->apps, a->row.app, 1);
+    }
     x->slots_used += l->slots;
     x->memory_used += l->slots * l->memory;
     count(m, l, true);

@@ -14,6 +14,8 @@ const char *inside_executor_left(const struct executor *x)
         return "still counts blocks";
     if (x->copies.n || x->sources.n)
         return "still has copies, or connections to fetch them";
+    if (x->conns.n)
+        return "still has connections of an application";
     if (x->jobs.n)
         return "still has file work under way";
     MAP_EACH(&x->hosts, i)
