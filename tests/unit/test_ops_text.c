@@ -1,0 +1,210 @@
+/* test_ops_text.c - lines of files over splits of every size equal a simple reading, read here or fetched. */
+#include "tests/unit/local_runner.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+TestSuite(ops_text, .timeout = 120);
+
+static struct local *l;
+static char folder[128];
+static struct buf expected; /* each line and a newline */
+static uint64_t expected_rows, expected_bytes;
+static bool unlinks; /* after fe_text: the files must come from the driver */
+
+static void open_runner(uint64_t split_bytes)
+{
+    l = local_new(&(struct local_config){ .split_bytes = split_bytes, .parallelism = 2 });
+    snprintf(folder, sizeof folder, "%s/in", l->dir);
+    mkdir(folder, 0700);
+    buf_reset(&expected);
+    expected_rows = expected_bytes = 0;
+}
+
+static void file_write(const char *name, const void *p, size_t n)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    cr_assert(f && fwrite(p, 1, n, f) == n && fclose(f) == 0);
+    const char *at = p, *end = at + n;
+    while (at < end) {
+        const char *stop = at;
+        while (stop < end && *stop != '\n')
+            stop++;
+        buf_put(&expected, at, (size_t)(stop - at));
+        buf_put(&expected, "\n", 1);
+        expected_rows++;
+        at = stop + 1;
+    }
+    expected_bytes += n;
+}
+
+static void folder_empty(void)
+{
+    char command[256];
+    snprintf(command, sizeof command, "rm -f '%s'/*", folder);
+    cr_assert_eq(system(command), 0);
+}
+
+static int read_all(fe_app *app, int argc, char **argv)
+{
+    fe_set *lines = fe_text(app, argc - 1, argv + 1);
+    fe_rows *rows;
+    fe_slice line;
+    struct buf found = { 0 };
+    if (unlinks)
+        folder_empty();
+    if (fe_collect(lines, &rows))
+        return -1;
+    cr_expect_eq(fe_rows_count(rows), expected_rows);
+    while (fe_rows_next(rows, NULL, &line)) {
+        buf_put(&found, line.p, line.n);
+        buf_put(&found, "\n", 1);
+    }
+    fe_rows_free(&rows);
+    cr_expect_eq(found.n, expected.n, "%zu bytes, not %zu", found.n, expected.n);
+    cr_expect(found.n == expected.n && (found.n == 0 || !memcmp(found.p, expected.p, found.n)));
+    buf_fini(&found);
+    return 0;
+}
+
+static void check(void)
+{
+    char *argv[] = { "read", folder, NULL };
+    int code = local_main(l, read_all, 2, argv);
+    cr_assert_eq(code, 0, "%s", l->said.p);
+    cr_assert_eq(l->bytes_read, expected_bytes);
+    if (unlinks)
+        cr_assert(l->bytes_fetched >= expected_bytes);
+    local_free(&l);
+}
+
+static const char *const tricky[] = {
+    "",
+    "\n",
+    "a",
+    "a\n",
+    "a\nb",
+    "\n\n\n",
+    "\n\na",
+    "a\r\nb\r\n",
+    "\r\n\r\n",
+    "one\ntwo\nthree\n",
+    "no newline at the end",
+    " \t \n x\n",
+    "caf\xc3\xa9\n\xff\xfe\n",
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n0123456789\n",
+};
+#define TRICKY (sizeof tricky / sizeof *tricky)
+
+static void tricky_files(void)
+{
+    static char filler[3000];
+    char name[16];
+    for (size_t i = 0; i < TRICKY; i++) {
+        snprintf(name, sizeof name, "f%02zu", i);
+        file_write(name, tricky[i], strlen(tricky[i]));
+    }
+    file_write("nul", "a\0b\n\0\n\0", 7);
+    memset(filler, 'x', sizeof filler);
+    filler[1000] = filler[1001] = filler[2500] = '\n';
+    file_write("xxx", filler, sizeof filler);
+}
+
+Test(ops_text, every_split)
+{
+    static const uint64_t sizes[] = { 1, 2, 3, 5, 7, 8, 13, 64, 100, 1000, 4099, 20000, 1 << 20 };
+    for (int fetched = 0; fetched < 2; fetched++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            open_runner(sizes[i]);
+            tricky_files();
+            unlinks = fetched;
+            check();
+        }
+}
+
+/* Lines of growing length up to 200 KiB, over and over: some cross every kind of border. */
+static char *long_lines(size_t n)
+{
+    char *p = malloc(n);
+    memset(p, 'y', n);
+    for (size_t at = 0, step = 1; at<n; at += step, step = step> 200000 ? 1 : step + step / 7 + 1)
+        p[at] = '\n';
+    return p;
+}
+
+Test(ops_text, large_pieces_are_mapped)
+{
+    static const uint64_t sizes[] = { 700000, 1 << 20, 1100000, 3000017, 32 << 20 };
+    size_t n = 5000011;
+    for (int fetched = 0; fetched < 2; fetched++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            open_runner(sizes[i]);
+            char *p = long_lines(n);
+            file_write("a", p, n);
+            file_write("b", p, 12345);
+            p[n - 1] = 'z';
+            file_write("c", p, n);
+            free(p);
+            tricky_files();
+            unlinks = fetched;
+            check();
+        }
+}
+
+Test(ops_text, one_line_over_many_splits)
+{
+    size_t n = 3 << 20;
+    char *p = malloc(n);
+    memset(p, 'l', n);
+    for (int with_newline = 0; with_newline < 2; with_newline++) {
+        open_runner(40000);
+        p[n - 1] = with_newline ? '\n' : 'l';
+        file_write("line", p, n);
+        unlinks = with_newline;
+        check();
+    }
+    free(p);
+}
+
+Test(ops_text, many_small_files_share_splits)
+{
+    char name[16], line[64];
+    open_runner(64 << 10);
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "%04d", i);
+        int n = snprintf(line, sizeof line, "file %d\nhas two lines%s", i, i % 2 ? "\n" : "");
+        file_write(name, line, (size_t)n);
+    }
+    unlinks = true; /* the list of files is a block then, and files are fetched 64 at a time */
+    struct local *kept = l;
+    char *argv[] = { "read", folder, NULL };
+    cr_assert_eq(local_main(l, read_all, 2, argv), 0, "%s", l->said.p);
+    cr_assert(kept->tasks > 10 && kept->tasks < 30, "%u", kept->tasks);
+    local_free(&l);
+}
+
+static int changed(fe_app *app, int argc, char **argv)
+{
+    int64_t n;
+    fe_set *lines = fe_text(app, argc - 1, argv + 1);
+    folder_empty();
+    map_clear(&l->served); /* nobody has it any more */
+    return fe_count(lines, &n);
+}
+
+Test(ops_text, a_file_that_is_gone)
+{
+    open_runner(1 << 20);
+    file_write("f", "a\nb\n", 4);
+    char *argv[] = { "read", folder, NULL };
+    cr_assert_eq(local_main(l, changed, 2, argv), 3);
+    cr_assert(strstr((char *)l->said.p, "/in/f: No such file or directory here; the driver: no such block"),
+              "%s", l->said.p);
+    cr_assert_eq(l->failures, 4);
+    local_free(&l);
+}
