@@ -42,6 +42,7 @@ struct read {
     struct read_map maps[HOST_FDS_MAX];
     uint32_t nmaps;
     struct buf runs; /* owned: struct read_run of the window; those of no rows are left out */
+    struct buf kept; /* owned: descriptors (int) of earlier windows, see read_keep() */
     uint32_t nruns;
     uint64_t rows; /* of the window, before cutting */
     uint64_t most; /* rows of the largest run: as many keys at least, where maps combine */

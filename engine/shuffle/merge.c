@@ -1,0 +1,241 @@
+/* merge.c - see merge.h. */
+#include "engine/shuffle/merge.h"
+
+#include "engine/frame.h"
+#include "engine/shuffle/read.h"
+#include "engine/shuffle/sorter.h"
+#include "engine/spill/budget.h"
+
+#include <stdlib.h>
+
+void merge_init(struct merge *m, struct run *r, const struct order *o)
+{
+    *m = (struct merge){ .run = r, .order = *o };
+}
+
+void merge_add(struct merge *m, const struct merge_run *run)
+{
+    buf_put(&m->runs, run, sizeof *run);
+}
+
+uint32_t merge_width(const struct merge *m)
+{
+    uint64_t width = budget_left(m->run) / MERGE_CURSOR_BYTES;
+    return width < 2 ? 2 : width > MERGE_WIDTH_MAX ? MERGE_WIDTH_MAX : (uint32_t)width;
+}
+
+/* ---- one run ------------------------------------------------------------------------ */
+
+static int unreadable(struct merge *m, const struct cursor *c, const char *words)
+{
+    if (c->run.map)
+        return read_fail(m->run, c->run.map, words);
+    return run_fail(m->run, CAUSE_ERROR, "a spill in the folder %s: %s", m->run->env->disk, words);
+}
+
+static int below(const struct merge *m, const struct cursor *c, struct bytes cut)
+{
+    uint8_t normal[NORMAL_BYTES_MAX];
+    struct bytes n = { normal, order_normal(&m->order, c->key, c->value, normal) };
+    return bytes_cmp(n, cut) < 0;
+}
+
+static int load_frame(struct merge *m, struct cursor *c)
+{
+    struct error e;
+    int got;
+    do
+        got = stream_next(&c->stream, &c->batch, &e);
+    while (got > 0 && c->batch.rows == 0);
+    if (got < 0)
+        return unreadable(m, c, e.words);
+    c->over = got == 0;
+    c->row = 0;
+    c->hash = c->batch.hash;
+    if (got && m->order.by == BY_HASH && !c->hash) {
+        buf_reset(&c->hashes);
+        uint64_t *hash = (uint64_t *)(void *)buf_grow(&c->hashes, c->batch.rows * sizeof *hash);
+        vec_hash(&c->batch.key, NULL, c->batch.rows, hash);
+        c->hash = hash;
+    }
+    return 0;
+}
+
+/* At c->row, which may be one beyond the batch. */
+static int arrive(struct merge *m, struct cursor *c)
+{
+    if (c->row == c->batch.rows && load_frame(m, c))
+        return -1;
+    if (c->over)
+        return 0;
+    c->key = vec_at(&c->batch.key, c->row);
+    c->value = vec_at(&c->batch.value, c->row);
+    c->prefix = order_prefix(&m->order, c->key, c->value, m->order.by == BY_HASH ? c->hash[c->row] : 0);
+    if (c->run.last && !below(m, c, m->high))
+        c->over = true;
+    return 0;
+}
+
+static int open_run(struct merge *m, struct cursor *c, const struct merge_run *run)
+{
+    c->run = *run;
+    stream_start(&c->stream, run->fd < 0 ? m->spill.file.fd : run->fd, run->at, run->end, m->order.key,
+                 m->order.value, STREAM_BYTES_MERGED);
+    if (arrive(m, c))
+        return -1;
+    while (run->first && !c->over && below(m, c, m->low)) {
+        c->row++;
+        if (arrive(m, c))
+            return -1;
+    }
+    c->run.first = false;
+    return 0;
+}
+
+/* ---- the tree ------------------------------------------------------------------------ */
+
+static bool before(const struct merge *m, uint32_t i, uint32_t k)
+{
+    const struct cursor *a = &m->cursors[i], *b = &m->cursors[k];
+    if (a->over || b->over)
+        return a->over == b->over ? i < k : b->over;
+    if (a->prefix.hi != b->prefix.hi)
+        return a->prefix.hi < b->prefix.hi;
+    if (a->prefix.lo != b->prefix.lo)
+        return a->prefix.lo < b->prefix.lo;
+    int order = order_rest(&m->order, a->key, a->value, b->key, b->value);
+    return order ? order < 0 : i < k;
+}
+
+/* Node `at`'s winner; the losers stay on the way.  Leaves are n..2n-1. */
+static uint32_t play(struct merge *m, uint32_t at)
+{
+    if (at >= m->n)
+        return at - m->n;
+    uint32_t a = play(m, 2 * at), b = play(m, 2 * at + 1);
+    bool first = before(m, a, b);
+    m->tree[at] = first ? b : a;
+    return first ? a : b;
+}
+
+int merge_advance(struct merge *m)
+{
+    uint32_t winner = m->tree[0];
+    struct cursor *c = &m->cursors[winner];
+    c->row++;
+    if (arrive(m, c))
+        return -1;
+    for (uint32_t at = (winner + m->n) / 2; at; at /= 2)
+        if (before(m, m->tree[at], winner)) {
+            uint32_t loser = winner;
+            winner = m->tree[at];
+            m->tree[at] = loser;
+        }
+    m->tree[0] = winner;
+    return 0;
+}
+
+static void close_runs(struct merge *m)
+{
+    for (uint32_t i = 0; i < m->n; i++) {
+        stream_fini(&m->cursors[i].stream);
+        buf_fini(&m->cursors[i].hashes);
+    }
+    free(m->cursors);
+    free(m->tree);
+    m->cursors = NULL;
+    m->tree = NULL;
+    m->n = 0;
+    budget_release(m->run, m->held);
+    m->held = 0;
+}
+
+static int open_runs(struct merge *m, uint32_t n)
+{
+    m->cursors = calloc(n + 1ull, sizeof *m->cursors);
+    m->tree = calloc(n + 1ull, sizeof *m->tree);
+    if (!m->cursors || !m->tree)
+        abort();
+    m->n = n;
+    m->held = n * (uint64_t)MERGE_CURSOR_BYTES;
+    budget_force(m->run, m->held);
+    for (uint32_t i = 0; i < n; i++)
+        if (open_run(m, &m->cursors[i], (struct merge_run *)(void *)m->runs.p + m->next + i))
+            return -1;
+    m->next += n;
+    m->tree[0] = n > 1 ? play(m, 1) : 0;
+    return 0;
+}
+
+/* ---- more runs than can be open ---------------------------------------------------------- */
+
+static int put_frame(struct merge *m, struct columns *c)
+{
+    struct batch b;
+    columns_batch(c, &b);
+    int failed = mapfile_put(&m->spill, &b, NULL, 0);
+    columns_reset(c);
+    return failed;
+}
+
+static int copy_rows(struct merge *m)
+{
+    struct columns c;
+    int failed = 0;
+    columns_init(&c, m->order.key, m->order.value, m->order.by == BY_HASH);
+    for (struct cursor *top; !failed && (top = merge_top(m)) != NULL;) {
+        if (columns_full(&c, top->key.n + top->value.n, FRAME_ROWS_MAX, SORTED_FRAME_BYTES))
+            failed = put_frame(m, &c);
+        columns_put(&c, top->key, top->value, top->prefix.hi);
+        failed = failed || merge_advance(m) ? -1 : 0;
+    }
+    if (c.rows && !failed)
+        failed = put_frame(m, &c);
+    columns_fini(&c);
+    return failed;
+}
+
+/* The next `n` runs become one, at the end of the list. */
+static int merge_some(struct merge *m, uint32_t n)
+{
+    if (!m->spill.file.run && mapfile_open(&m->spill, m->run, MAP_RANGE, 0, true))
+        return -1;
+    struct merge_run out = { .fd = -1, .at = spillfile_end(&m->spill.file) };
+    int failed = mapfile_run(&m->spill) || open_runs(m, n) || copy_rows(m) || spillfile_flush(&m->spill.file);
+    close_runs(m);
+    out.end = spillfile_end(&m->spill.file);
+    merge_add(m, &out);
+    return failed ? -1 : 0;
+}
+
+int merge_settle(struct merge *m)
+{
+    for (;;) {
+        const struct merge_run *v = (struct merge_run *)(void *)m->runs.p + m->next;
+        uint32_t n = merge_count(m), width = merge_width(m), foreign = 0;
+        for (uint32_t i = 0; i < n; i++)
+            foreign += v[i].fd >= 0;
+        if (!foreign)
+            return 0;
+        if (merge_some(m, n < width ? n : width))
+            return -1;
+    }
+}
+
+int merge_start(struct merge *m)
+{
+    for (uint32_t n, width; (n = merge_count(m)) > (width = merge_width(m));)
+        if (merge_some(m, n - width + 1 < width ? n - width + 1 : width))
+            return -1;
+    return merge_count(m) ? open_runs(m, merge_count(m)) : 0;
+}
+
+void merge_fini(struct merge *m)
+{
+    if (!m->run)
+        return;
+    close_runs(m);
+    mapfile_close(&m->spill);
+    buf_fini(&m->runs);
+    *m = (struct merge){ 0 };
+}
