@@ -132,11 +132,12 @@ static inline fe_datum fe_datum_b(const void *p, size_t n)
 
 FERRO_API void fe_emit_slow(fe_task *, fe_datum key, fe_datum value); /* makes room, widens, or fails the task on another kind */
 
+/* The kind is that of the expression, so that these fold to a few instructions. */
 static inline bool fe_fits(const struct fe_column *c, fe_datum d)
 {
-    if (c->type == FERRO_TEXT)
-        return d.kind == FERRO_TEXT && d.u.s.n <= c->cap - c->used;
-    return c->type == d.kind && (c->type & 0x0fffffff) <= c->cap - c->used;
+    if (c->type != d.kind)
+        return false;
+    return (d.kind == FERRO_TEXT ? d.u.s.n : d.kind & 0x0fffffff) <= c->cap - c->used;
 }
 
 /* memcpy without a call for what is short, as words are. */
@@ -166,16 +167,16 @@ static inline void fe_copy(uint8_t *to, const char *from, size_t n)
 
 static inline void fe_column_put(struct fe_column *c, uint32_t row, fe_datum d)
 {
-    if (c->type == FERRO_TEXT) {
+    if (d.kind == FERRO_TEXT) {
         fe_copy(c->data + c->used, d.u.s.p, d.u.s.n);
         c->used += (uint32_t)d.u.s.n;
         c->end[row] = c->used;
-    } else if (c->type == FERRO_I64 || c->type == FERRO_F64) {
+    } else if (d.kind == FERRO_I64 || d.kind == FERRO_F64) {
         memcpy(c->data + c->used, &d.u, 8);
         c->used += 8;
-    } else if (c->type != FERRO_NONE) {
-        memcpy(c->data + c->used, d.u.s.p, c->type & 0x0fffffff);
-        c->used += c->type & 0x0fffffff;
+    } else if (d.kind != FERRO_NONE) {
+        memcpy(c->data + c->used, d.u.s.p, d.kind & 0x0fffffff);
+        c->used += d.kind & 0x0fffffff;
     }
 }
 
@@ -228,6 +229,18 @@ static inline fe_words fe_words_in(fe_slice s)
     fe_words w = { s.p, s.p + s.n };
     return w;
 }
+#ifdef __SSE2__
+typedef unsigned char fe_bytes16 __attribute__((vector_size(16)));
+typedef char fe_chars16 __attribute__((vector_size(16)));
+/* Which of the 16 bytes at p are spaces: a bit each. */
+static inline unsigned fe_space_mask(const char *p)
+{
+    fe_bytes16 b;
+    memcpy(&b, p, sizeof b);
+    return (unsigned)__builtin_ia32_pmovmskb128((fe_chars16)((b == ' ') | (b - '\t' <= 4)));
+}
+#endif
+
 /* The next maximal run of bytes that are no ASCII space; false: no more. */
 static inline bool fe_next_word(fe_words *w, fe_slice *word)
 {
@@ -235,8 +248,16 @@ static inline bool fe_next_word(fe_words *w, fe_slice *word)
     while (p < end && fe_is_space(*p))
         p++;
     const char *start = p;
-    while (p < end && !fe_is_space(*p))
-        p++;
+#ifdef __SSE2__
+    unsigned spaces = 0;
+    while (end - p >= 16 && !(spaces = fe_space_mask(p)))
+        p += 16;
+    if (spaces)
+        p += __builtin_ctz(spaces);
+    else
+#endif
+        while (p < end && !fe_is_space(*p))
+            p++;
     w->at = p;
     word->p = start;
     word->n = (size_t)(p - start);

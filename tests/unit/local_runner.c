@@ -15,11 +15,13 @@
 #include <unistd.h>
 
 #define ATTEMPTS_MAX 4
+#define OPEN_FILES_MAX 400 /* descriptors of served files; of more, the paths are kept */
 #define NUMBER_BYTES 4
 
 struct local_served {
     struct block_id id;
-    int fd; /* the file, or a memfd of the bytes: opened when it was served */
+    int fd; /* the file, or a memfd of the bytes: opened when it was served; -1: */
+    char *path;
 };
 
 /* One stage of the running job. */
@@ -56,7 +58,11 @@ static void serve(void *user, const struct served_block *block)
         return;
     struct local_served *s = calloc(1, sizeof *s);
     s->id = block->id;
-    s->fd = block->path ? open(block->path, O_RDONLY | O_CLOEXEC) : memfd_create("served", MFD_CLOEXEC);
+    s->fd = -1;
+    if (block->path && l->served.n > OPEN_FILES_MAX)
+        s->path = strdup(block->path);
+    else
+        s->fd = block->path ? open(block->path, O_RDONLY | O_CLOEXEC) : memfd_create("served", MFD_CLOEXEC);
     if (!block->path && write(s->fd, block->bytes.p, block->bytes.n) != (ssize_t)block->bytes.n)
         abort();
     map_put(&l->served, key_of(block->id.b), s);
@@ -98,7 +104,13 @@ static int fetch_one(struct local *l, const struct rec_want *w, struct rec_got *
     *got = (struct rec_got){ 0 };
     if (w->kind == WANT_DRIVER) {
         const struct local_served *s = map_get(&l->served, key_of(w->block));
-        return s ? pulled(l, s->fd, w, got) : -1;
+        int from = s && s->path ? open(s->path, O_RDONLY | O_CLOEXEC)
+                   : s          ? s->fd
+                                : -1,
+            fd = pulled(l, from, w, got);
+        if (s && s->path)
+            close(from);
+        return fd;
     }
     if (w->kind == WANT_SAVE) {
         snprintf(path, sizeof path, "%s/part-%05u", saving->save_dir, w->part);
@@ -409,7 +421,9 @@ void local_free(struct local **lp)
     struct local *l = *lp;
     MAP_EACH(&l->served, i) {
         struct local_served *s = map_at(&l->served, i);
-        close(s->fd);
+        if (s->fd >= 0)
+            close(s->fd);
+        free(s->path);
         free(s);
     }
     map_fini(&l->served);
