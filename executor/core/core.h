@@ -310,6 +310,8 @@ uint64_t sources_deadline(const struct executor *x);
 struct copy *copy_start(struct executor *x, struct app *a, const struct pull_want *want,
                         const struct rec_peer *peer);
 void app_drop_copies(struct executor *x, struct app *a, uint32_t stage); /* UINT32_MAX: all */
+void copy_forget(struct executor *x, struct app *a,
+                 struct block_id id); /* it is not what it should be: pull it anew */
 
 /* serve.c */
 void on_block_get(struct executor *x, struct conn *c, const struct msg_block_get *m);

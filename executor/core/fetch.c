@@ -79,6 +79,15 @@ void app_drop_copies(struct executor *x, struct app *a, uint32_t stage)
     }
 }
 
+void copy_forget(struct executor *x, struct app *a, struct block_id id)
+{
+    struct copy *c = map_get(&a->copies, copy_key(id));
+    if (!c || !c->here)
+        return;
+    map_del(&a->copies, copy_key(id));
+    copy_free(x, c);
+}
+
 /* The executor that has it: dialled with the application's fetch key. */
 static uint64_t peer_hash(const struct rec_peer *peer)
 {

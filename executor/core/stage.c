@@ -133,6 +133,9 @@ void libs_arrived(struct executor *x, struct copy *c, uint32_t code, const char 
 static void lib_checked(struct executor *x, struct app *a, uint32_t i, int64_t result)
 {
     if (result) {
+        struct block_id id;
+        memcpy(id.b, ((const struct rec_lib *)a->lib_list.p)[i].id, ID_BYTES);
+        copy_forget(x, a, id);
         lib_failed(x, a, i, "what arrived is not what was named");
         return;
     }

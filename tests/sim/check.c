@@ -19,16 +19,17 @@ static const struct link *link_of(const struct proc *p, conn_id conn)
     return map_get(&p->conns, conn);
 }
 
-static void on_open(struct proc *m, const struct proc *x, const struct msg_lease_open *o)
+static void on_open(struct proc *m, const struct link *to, const struct msg_lease_open *o)
 {
     struct sim *s = m->sim;
+    const struct proc *x = to->end[0];
     uint32_t used = o->slots;
     struct lease_seen *l = map_get(&s->leases, o->lease);
-    if (l)
-        return; /* said again */
+    if (l || to->life[0] != x->life)
+        return; /* said again, or to somebody who is dead */
     MAP_EACH(&s->leases, i) {
         const struct lease_seen *other = map_at(&s->leases, i);
-        if (other->x == x && other->life == x->life && !other->closed)
+        if (!memcmp(other->incarnation, x->x.incarnation, ID_BYTES) && !other->closed)
             used += other->slots;
     }
     if (used > x->x.slots)
@@ -36,7 +37,8 @@ static void on_open(struct proc *m, const struct proc *x, const struct msg_lease
                  x->x.slots, llu(o->lease));
     if (!(l = calloc(1, sizeof *l)))
         abort();
-    *l = (struct lease_seen){ .lease = o->lease, .app = o->app, .slots = o->slots, .x = x, .life = x->life };
+    *l = (struct lease_seen){ .lease = o->lease, .app = o->app, .slots = o->slots };
+    memcpy(l->incarnation, x->x.incarnation, ID_BYTES);
     map_put(&s->leases, l->lease, l);
 }
 
@@ -125,7 +127,7 @@ static void manager_said(struct proc *m, const struct link *to, uint8_t tag, con
     uint64_t app, state = 0;
     memcpy(&app, msg, sizeof app); /* the first field of APP_OK and APP_END */
     if (tag == MSG_LEASE_OPEN)
-        on_open(m, to->end[0], msg);
+        on_open(m, to, msg);
     else if (tag == MSG_LEASE_GRANT)
         on_grant(m, to, msg);
     else if (tag == MSG_APP_OK && !map_get_u64(&s->durable, app, &state))
@@ -168,7 +170,7 @@ static void join_heard(struct sim *s, const struct msg_join *j)
     MAP_EACH(&s->leases, i) {
         struct lease_seen *l = map_at(&s->leases, i);
         bool held = false;
-        if (l->life != l->x->life || memcmp(l->x->x.incarnation, j->incarnation, ID_BYTES))
+        if (memcmp(l->incarnation, j->incarnation, ID_BYTES))
             continue;
         for (uint32_t k = 0; k < j->holdings.n; k++)
             held |= j->holdings.v[k].lease == l->lease;

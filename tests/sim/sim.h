@@ -154,6 +154,7 @@ struct blob {
     uint64_t app;
     struct block_id id;
     uint32_t stage;
+    bool adopted; /* a task made it */
     struct buf content;
 };
 
@@ -252,10 +253,10 @@ struct link {
     uint64_t id;
     struct proc *end[2];
     uint32_t life[2];
-    conn_id conn[2];         /* of end 1: given with its first frame */
-    bool attached[2];        /* that end still knows it */
-    bool up, silent, broken; /* broken: its ends hear so soon */
-    uint64_t rst_at;         /* silent: sending after this tells the sender */
+    conn_id conn[2];                   /* of end 1: given with its first frame */
+    bool attached[2];                  /* that end still knows it */
+    bool accepted, up, silent, broken; /* broken: its ends hear so soon */
+    uint64_t rst_at;                   /* silent: sending after this tells the sender */
     enum role dialler_role, acceptor_role;
     uint8_t dialler_key[KEY_BYTES], server_key[KEY_BYTES];
     uint32_t port;
@@ -320,9 +321,8 @@ struct user_sim {
 struct lease_seen {
     uint64_t lease, app;
     uint32_t slots;
-    const struct proc *x; /* borrowed: whose slots they are */
-    uint32_t life;
-    bool opened, closed; /* as the manager has heard */
+    uint8_t incarnation[ID_BYTES]; /* whose slots they are */
+    bool opened, closed;           /* as the manager has heard */
 };
 
 struct sim {

@@ -279,6 +279,8 @@ static void input_fetched(struct thost *h, const struct msg_fetched *m, const st
         const struct rec_got *g = &m->got.v[i];
         bool lost = g->code == 0 && fault_hits(h->sim, FAULT_BLOCK_LOST);
         const struct blob *b = g->code == 0 && ref < a->nblocks ? disk_open(h->x, &a->blocks[ref++]) : NULL;
+        if (lost && w->kind == WANT_DRIVER) /* which counts: no map can be run again for it */
+            work_failed(h->sim, h->app, h->task.stage, h->task.part);
         if (!b || lost) {
             report_fetch(h, map_of(h, h->asked + i), "an input block could not be had");
             return;
@@ -360,7 +362,7 @@ static void read_input(struct thost *h)
 static bool poisoned(struct sim *s, struct app_sim *a, const struct thost *h)
 {
     struct work *w = &a->jobs[h->recipe.job];
-    if (!w->poisoned && fault_hits(s, FAULT_TASK_POISON)) {
+    if (!w->poisoned && h->task.attempt == 1 && fault_hits(s, FAULT_TASK_POISON)) {
         w->poisoned = true;
         w->poison_stage = h->recipe.stage;
         w->poison_part = h->task.part;

@@ -312,6 +312,7 @@ static void on_dial(struct sim *s, struct todo *t)
         answer_dial(s, l, 200 * US, DOWN_UNAUTHORISED);
     else {
         l->life[1] = to->life;
+        l->accepted = true;
         put(s, l, 1, (struct item){ .kind = ITEM_UP });
     }
 }
@@ -393,7 +394,7 @@ void wire_died(struct proc *p, bool in_silence, bool flushed)
     MAP_EACH(&s->links, i) {
         struct link *l = map_at(&s->links, i);
         for (int e = 0; e < 2; e++) {
-            if (l->end[e] != p || l->life[e] != p->life || (e == 1 && !l->up && !l->conn[1]))
+            if (l->end[e] != p || l->life[e] != p->life || (e == 1 && !l->accepted))
                 continue;
             truncate_to(&l->pipe[!e], 0);
             if (in_silence && !l->silent) {
@@ -401,7 +402,7 @@ void wire_died(struct proc *p, bool in_silence, bool flushed)
                 l->rst_at = s->now + sim_below(s, 40 * SEC);
                 sim_trouble(s, l->rst_at);
                 truncate_to(&l->pipe[e], 0);
-            } else if (!l->silent && l->up)
+            } else if (!l->silent && l->accepted && !l->broken)
                 tell_down(s, l, !e, DOWN_CLOSED, flushed);
             l->broken = !l->silent;
             l->up = l->silent && l->up;
