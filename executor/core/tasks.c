@@ -78,7 +78,8 @@ void on_tasks(struct executor *x, struct app *a, const struct msg_tasks *m)
     if (leases_open(x, a) == 0 &&
         !FERRO_PLANT(tasks_kept_without_lease)) { /* it went while these were on their way */
         tasks_give_back(x, a);
-        return;
+        refuse(x, a->control, REFUSE_NO_LEASE, m->stage, "no lease of this application is open here");
+        return; /* it attaches again, and learns which leases there are */
     }
     if (a->load_failed)
         libs_fetch(x, a);
