@@ -209,7 +209,7 @@ struct executor {
     uint64_t next_conn, next_io, next_host, next_copy;
     uint64_t fill_ns, fill_ms; /* no host is started before; 0: at once */
     uint32_t next_own;
-    uint64_t block_bytes, refused;
+    uint64_t block_bytes, frames, refused;
     uint32_t slots_used;
 
     struct actions *out; /* of this step */

@@ -159,6 +159,7 @@ static void on_recv(struct executor *x, const struct event *ev)
     struct head head;
     struct error e;
     arena_reset(&x->in);
+    x->frames++;
     if (ev->conn == x->manager)
         member_frame(x, ev->recv.frame);
     else if (ev->conn < CONN_DIALLED)
@@ -288,6 +289,17 @@ void executor_step(struct executor *x, const struct event *ev, uint64_t now_ns, 
     sources_time(x);
     apps_time(x);
     stall_end(&x->stall, executor_deadline(x));
+}
+
+void executor_counters(const struct executor *x, struct executor_counters *out)
+{
+    *out = (struct executor_counters){ .frames = x->frames,
+                                       .refused = x->refused,
+                                       .epoch = x->epoch,
+                                       .apps = x->apps.n,
+                                       .leases = x->leases.n,
+                                       .hosts = x->hosts.n,
+                                       .blocks = x->blocks.n };
 }
 
 void executor_stamp(const struct executor *x, uint64_t *epoch, uint64_t *generation)

@@ -45,6 +45,12 @@ struct executor *executor_new(const struct executor_config *config);
 void executor_free(struct executor **x);
 void executor_step(struct executor *x, const struct event *ev, uint64_t now_ns, struct actions *out);
 uint64_t executor_deadline(const struct executor *x);
+struct executor_counters {
+    uint64_t frames, refused; /* of drivers, executors, the manager and hosts */
+    uint64_t epoch;
+    uint32_t apps, leases, hosts, blocks;
+};
+void executor_counters(const struct executor *x, struct executor_counters *out);
 /* The head of frames that the shell makes itself (BLOCK_DATA). */
 void executor_stamp(const struct executor *x, uint64_t *epoch, uint64_t *generation);
 

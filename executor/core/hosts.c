@@ -118,6 +118,7 @@ void host_frame(struct executor *x, struct host *h, struct bytes frame, const ch
     struct head head;
     struct error e;
     arena_reset(&x->in);
+    x->frames++;
     uint8_t tag = proto_admit(frame, ROLE_HOST, &e);
     const void *m = tag ? proto_decode(&x->in, frame, &head, &e) : NULL;
     if (!m) { /* user code has got at the socket: it is not a host any more */

@@ -1,0 +1,299 @@
+/* main.c - ferro-executor: its options, and the exit code. */
+#include "common/base/options.h"
+#include "common/base/version.h"
+#include "common/keys/keys.h"
+#include "executor/resources.h"
+#include "executor/shell.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define MEMORY_SHARE(bytes) ((bytes) / 4 * 3) /* for hosts; the rest is for blocks in memory and the system */
+
+struct options {
+    struct executor_options shell;
+    const char *manager, *host, *host_id, *labels, *level;
+    struct option_list reads, writes;
+    bool no_confine;
+    uint64_t slots, memory, blocks, events;
+    uint64_t driver_silent_ms, app_keep_ms, attach_ms, manager_lost_ms, drain_ms;
+};
+
+#define TEXT(option, kind, field, value_name, words) \
+    { \
+        .name = option, .value = value_name, .type = kind, .offset = offsetof(struct options, field), \
+        .help = words \
+    }
+#define DURATION(option, field, least, text, words) \
+    { \
+        .name = option, .value = "TIME", .type = OPT_DURATION, .offset = offsetof(struct options, field), \
+        .min = least, .max = 3600000, .fallback = text, .help = words \
+    }
+
+static const struct option_row rows[] = {
+    { .name = "manager",
+      .letter = 'm',
+      .value = "HOST:PORT",
+      .type = OPT_HOSTPORT,
+      .offset = offsetof(struct options, manager),
+      .fallback = "127.0.0.1:7400",
+      .env = "FERRO_MANAGER",
+      .help = "where the manager listens" },
+    { .name = "key",
+      .letter = 'k',
+      .value = "FILE",
+      .type = OPT_PATH,
+      .offset = offsetof(struct options, shell.key),
+      .fallback = "keys/join.key",
+      .env = "FERRO_KEY",
+      .help = "the cluster's join key" },
+    { .name = "slots",
+      .letter = 's',
+      .value = "N",
+      .type = OPT_U64,
+      .offset = offsetof(struct options, slots),
+      .min = 1,
+      .max = 4096,
+      .env = "FERRO_SLOTS",
+      .help = "tasks at once (default: one a core that this process may use)" },
+    { .name = "mem",
+      .value = "BYTES",
+      .type = OPT_BYTES,
+      .offset = offsetof(struct options, memory),
+      .min = 16 << 20,
+      .env = "FERRO_MEM",
+      .help = "memory for tasks (default: three quarters of what this process may use)" },
+    TEXT("dir", OPT_PATH, shell.dir, "DIR",
+         "fast folder for blocks (default: /dev/shm/ferro, else /tmp/ferro)"),
+    TEXT("disk", OPT_PATH, shell.disk, "DIR",
+         "folder for blocks beyond that, and for spills (default: /var/tmp/ferro)"),
+    { .name = "blocks",
+      .value = "BYTES",
+      .type = OPT_BYTES,
+      .offset = offsetof(struct options, blocks),
+      .help = "blocks in the fast folder before they go to the disk (default: half of what is free there, at "
+              "most a quarter of the memory)" },
+    TEXT("read", OPT_LIST, reads, "DIR", "what user code may read; may be repeated (default: /usr)"),
+    TEXT("write", OPT_LIST, writes, "DIR",
+         "where saved output may be written; may be repeated (default: nowhere, the driver writes it)"),
+    { .name = "no-confine",
+      .type = OPT_FLAG,
+      .offset = offsetof(struct options, no_confine),
+      .help = "user code may do all that this user may: only for one's own code on one's own machine" },
+    TEXT("host", OPT_STRING, host, "NAME", "this executor's name in lists (default: the host's)"),
+    TEXT("host-id", OPT_STRING, host_id, "ID",
+         "executors with the same one read each other's blocks as files (default: by machine and mounts)"),
+    TEXT("listen", OPT_HOSTPORT, shell.listen, "HOST:PORT",
+         "control port (default: the address that reaches the manager, any port)"),
+    TEXT("listen-data", OPT_HOSTPORT, shell.listen_data, "HOST:PORT", "port for blocks (default: as above)"),
+    TEXT("advertise", OPT_HOSTPORT, shell.advertise, "HOST:PORT",
+         "how drivers reach the control port (port 0: the one it has)"),
+    TEXT("advertise-data", OPT_HOSTPORT, shell.advertise_data, "HOST:PORT",
+         "how drivers and executors reach the port for blocks"),
+    TEXT("labels", OPT_STRING, labels, "NAME,...", "labels that applications can ask for"),
+    DURATION("driver-silent", driver_silent_ms, 50, "15s",
+             "an application's tasks end when its driver is silent for this long"),
+    DURATION("app-keep", app_keep_ms, 50, "30s", "and its blocks go after this"),
+    DURATION("attach", attach_ms, 50, "10s",
+             "slots that their driver doesn't attach to are given back after this"),
+    DURATION("manager-lost", manager_lost_ms, 50, "20s",
+             "a silent manager, or a silent executor that owes a block, is dialled anew"),
+    DURATION("drain", drain_ms, 0, "30s", "after SIGTERM: time for running tasks and for blocks in use"),
+    { .name = "events",
+      .value = "FD",
+      .type = OPT_U64,
+      .offset = offsetof(struct options, events),
+      .max = 65535,
+      .help = "write events as JSON lines to this descriptor" },
+    { .name = "log-level",
+      .value = "error|warn|info|debug",
+      .type = OPT_STRING,
+      .offset = offsetof(struct options, level),
+      .fallback = "info",
+      .env = "FERRO_LOG",
+      .help = "how much to say on stderr" },
+    { .name = NULL },
+};
+static const struct options_program program = {
+    .name = "ferro-executor",
+    .usage = "[OPTION]...",
+    .about = "Runs tasks for a cluster's applications and keeps their blocks. SIGTERM drains it (twice: at "
+             "once), SIGUSR1 writes its "
+             "counters to the event stream.",
+    .rows = rows,
+};
+
+/* ---- defaults -------------------------------------------------------------------- */
+
+static const char *const system_reads[] = { "/usr", NULL };
+static const char *const nothing[] = { NULL };
+
+static void default_resources(struct options *o)
+{
+    struct resources r;
+    resources_find("", &r);
+    if (o->slots == 0)
+        o->slots = r.slots < 4096 ? r.slots : 4096;
+    if (o->memory == 0)
+        o->memory = MEMORY_SHARE(r.memory);
+}
+
+/* Reached in one mount namespace of one running kernel: what is there the same file. */
+static const char *default_host_id(struct arena *a)
+{
+    char boot[64] = "", mounts[64] = "";
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, boot, 36) < 0)
+        boot[0] = 0;
+    if (fd >= 0)
+        close(fd);
+    if (readlink("/proc/self/ns/mnt", mounts, sizeof mounts - 1) < 0)
+        mounts[0] = 0;
+    size_t n = strspn(mounts, "mnt:[");
+    char id[65];
+    snprintf(id, sizeof id, "%.36s-%.*s", boot, (int)strspn(mounts + n, "0123456789"), mounts + n);
+    return arena_strdup(a, id);
+}
+
+static const char *default_host(struct arena *a)
+{
+    char name[256];
+    return arena_strdup(a, gethostname(name, sizeof name) ? "executor" : name);
+}
+
+/* Of the folder that will be there, or of the nearest one above that is. */
+static uint64_t free_bytes(const char *dir)
+{
+    char path[PATH_MAX];
+    struct statvfs fs;
+    snprintf(path, sizeof path, "%s", dir);
+    while (statvfs(path, &fs)) {
+        char *slash = strrchr(path, '/');
+        if (!slash)
+            return statvfs(".", &fs) ? 0 : (uint64_t)fs.f_bavail * fs.f_frsize;
+        *(slash == path ? slash + 1 : slash) = 0;
+    }
+    return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+static const char *host_program(struct arena *a, struct error *e)
+{
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 16);
+    if (n < 0) {
+        error_sys(e, "/proc/self/exe");
+        return NULL;
+    }
+    path[n] = 0;
+    snprintf(strrchr(path, '/') + 1, 16, "ferro-host");
+    return arena_strdup(a, path);
+}
+
+static int complete(struct options *o, struct arena *a, struct error *e)
+{
+    default_resources(o);
+    if (!o->shell.dir)
+        o->shell.dir = access("/dev/shm", W_OK) ? "/tmp/ferro" : "/dev/shm/ferro";
+    if (!o->shell.disk)
+        o->shell.disk = "/var/tmp/ferro";
+    if (o->blocks == 0) {
+        uint64_t half = free_bytes(o->shell.dir) / 2, quarter = o->memory / 3;
+        o->blocks = half < quarter ? half : quarter;
+    }
+    o->shell.reads = o->reads.n ? o->reads.v : system_reads;
+    o->shell.writes = o->writes.n ? o->writes.v : nothing;
+    o->shell.host_program = host_program(a, e);
+    o->shell.core = (struct executor_config){
+        .manager = o->manager,
+        .host = o->host ? o->host : default_host(a),
+        .host_id = o->host_id ? o->host_id : default_host_id(a),
+        .labels = o->labels ? o->labels : "",
+        .slots = (uint32_t)o->slots,
+        .memory = o->memory,
+        .block_bytes_max = o->blocks,
+        .driver_silent_ms = o->driver_silent_ms,
+        .app_keep_ms = o->app_keep_ms,
+        .attach_ms = o->attach_ms,
+        .manager_lost_ms = o->manager_lost_ms,
+        .drain_ms = o->drain_ms,
+        .confine = !o->no_confine,
+    };
+    return o->shell.host_program ? 0 : -1;
+}
+
+/* ---- running ------------------------------------------------------------------------ */
+
+/* Sockets, and descriptors handed to hosts: as many as this process may have. */
+static void raise_nofile(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
+static int run(struct options *o, struct arena *a)
+{
+    struct error e;
+    int code = 1;
+    struct executor_shell *s = complete(o, a, &e) ? NULL : executor_shell_new(&o->shell, &e);
+    if (s)
+        code = executor_shell_run(s);
+    else
+        log_line(LOG_ERROR, "%s", e.words);
+    executor_shell_free(&s);
+    return code;
+}
+
+/* The incarnation was given up: its hosts are reaped and its files are gone; a new one begins in this process's place. */
+static int start_afresh(char **argv)
+{
+    log_line(LOG_WARN, "starting afresh, as a new incarnation");
+    execv("/proc/self/exe", argv);
+    log_line(LOG_ERROR, "can't start afresh: %s", strerror(errno));
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct arena a = { 0 };
+    struct options o = { .events = UINT64_MAX };
+    struct error e;
+    enum log_level level;
+    int code = options_parse(&program, argc, argv, &o, NULL, &a, &e);
+    if (code == OPTIONS_HELP)
+        options_help(&program, stdout);
+    else if (code == OPTIONS_VERSION)
+        puts("ferro-executor " FERRO_VERSION);
+    else if (code == 0 && log_level_parse(o.level, &level))
+        code =
+            error_set(&e, 0, "ferro-executor: --log-level: '%s' is not error, warn, info or debug", o.level);
+    if (code) {
+        if (code < 0)
+            fprintf(stderr, "%s\n", e.words);
+        arena_fini(&a);
+        return code < 0 ? 2 : 0;
+    }
+    process_harden();
+    raise_nofile();
+    log_init("executor", level, o.events == UINT64_MAX ? -1 : (int)o.events);
+    if (o.events != UINT64_MAX)
+        fcntl((int)o.events, F_SETFD, FD_CLOEXEC); /* task hosts must not have it */
+    code = run(&o, &a);
+    arena_fini(&a);
+    if (code == EXECUTOR_AGAIN) {
+        if (o.events != UINT64_MAX)
+            fcntl((int)o.events, F_SETFD, 0);
+        return start_afresh(argv);
+    }
+    return code;
+}
