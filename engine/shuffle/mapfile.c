@@ -94,6 +94,7 @@ int mapfile_finish(struct mapfile *m)
     buf_put(&m->file.pending, &f, sizeof f);
     if (spillfile_flush(&m->file))
         return -1;
+    spillfile_keep(&m->file);
     r->report->out_bytes = m->file.at;
     r->report->rows = m->rows;
     if (r->env->to_disk)

@@ -44,12 +44,18 @@ int spillfile_open(struct spillfile *f, struct run *r)
     return f->fd < 0 ? fail(f, "making a temporary file") : 0;
 }
 
+static void output_path(const struct spillfile *f, char path[PATH_MAX])
+{
+    snprintf(path, PATH_MAX, "%s/%u.%u.%u", f->folder, f->run->stage->stage, f->run->part, f->run->attempt);
+}
+
 int spillfile_create(struct spillfile *f, struct run *r)
 {
     char path[PATH_MAX];
     begin(f, r, r->env->to_disk ? r->env->disk : r->env->scratch);
-    snprintf(path, sizeof path, "%s/%u.%u.%u", f->folder, r->stage->stage, r->part, r->attempt);
+    output_path(f, path);
     f->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    f->output = f->fd >= 0;
     return f->fd < 0 ? fail(f, "making a map's output") : 0;
 }
 
@@ -71,8 +77,13 @@ int spillfile_flush(struct spillfile *f)
 
 void spillfile_close(struct spillfile *f)
 {
+    char path[PATH_MAX];
     if (!f->run)
         return;
+    if (f->output) {
+        output_path(f, path);
+        unlink(path);
+    }
     if (f->fd >= 0)
         close(f->fd);
     buf_fini(&f->pending);

@@ -18,6 +18,7 @@ struct spillfile {
     uint64_t at;        /* bytes written */
     struct buf pending; /* owned: bytes behind them */
     uint64_t held;      /* of the budget */
+    bool output;        /* a file with a name, which goes when it is closed before spillfile_keep() */
 };
 
 int spillfile_open(struct spillfile *f, struct run *r); /* a temporary one in env->disk */
@@ -31,6 +32,10 @@ int spillfile_flush(struct spillfile *f);
 static inline int spillfile_settle(struct spillfile *f)
 {
     return f->pending.n < SPILL_WRITE_BYTES ? 0 : spillfile_flush(f);
+}
+static inline void spillfile_keep(struct spillfile *f)
+{
+    f->output = false;
 }
 void spillfile_close(struct spillfile *f); /* safe on a zeroed or closed one */
 
