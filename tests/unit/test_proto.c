@@ -470,7 +470,7 @@ Test(proto, only_a_messages_senders_may_send_it)
                 cr_assert_eq(error.code, known ? EPERM : EPROTO);
         }
     }
-    cr_assert_eq(proto_senders(MSG_TASKS), ROLE_DRIVER);
+    cr_assert_eq(proto_senders(MSG_TASKS), ROLE_DRIVER | ROLE_EXECUTOR);
     cr_assert_eq(proto_senders(MSG_ENROL), ROLE_JOIN);
 }
 
