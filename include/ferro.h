@@ -48,12 +48,13 @@ extern "C" {
 
 /* ---- types of keys and values ------------------------------------------ */
 
-typedef uint32_t fe_type; /* kind in the top 4 bits, size in bytes below (0: varies) */
-#define FERRO_NONE ((fe_type)0x00000000)  /* nothing: datasets without keys */
-#define FERRO_TEXT ((fe_type)0x10000000)  /* any bytes, any length up to 1 GiB */
-#define FERRO_I64 ((fe_type)0x20000008)   /* int64_t */
-#define FERRO_F64 ((fe_type)0x30000008)   /* double; -0.0 equals 0.0, all NaNs are one key */
-#define FERRO_STRUCT(T) ((fe_type)(0x40000000 | sizeof(T))) /* compared and sorted as bytes; at most 64 KiB; no pointers, padding zeroed */
+typedef uint32_t fe_type;                /* kind in the top 4 bits, size in bytes below (0: varies) */
+#define FERRO_NONE ((fe_type)0x00000000) /* nothing: datasets without keys */
+#define FERRO_TEXT ((fe_type)0x10000000) /* any bytes, any length up to 1 GiB */
+#define FERRO_I64 ((fe_type)0x20000008)  /* int64_t */
+#define FERRO_F64 ((fe_type)0x30000008)  /* double; -0.0 equals 0.0, all NaNs are one key */
+/* Compared and sorted as bytes; at most 64 KiB; no pointers, padding zeroed. */
+#define FERRO_STRUCT(T) ((fe_type)(0x40000000 | sizeof(T)))
 
 /* Borrowed bytes.  For fixed-size types `p` is aligned for the type (up to 8) and n its size. */
 typedef struct {
@@ -62,8 +63,10 @@ typedef struct {
 } fe_slice;
 
 #define FERRO_AS(T, slice) ((const T *)(const void *)(slice).p)
+/* clang-format off */
 static inline int64_t fe_i64(fe_slice s) { return *FERRO_AS(int64_t, s); }
 static inline double fe_f64(fe_slice s) { return *FERRO_AS(double, s); }
+/* clang-format on */
 static inline fe_slice fe_str(const char *text)
 {
     fe_slice s = { text, strlen(text) };
@@ -72,9 +75,9 @@ static inline fe_slice fe_str(const char *text)
 
 /* ---- what a user function sees ------------------------------------------ */
 
-typedef struct fe_app fe_app;     /* one run of a job's main */
-typedef struct fe_set fe_set;     /* a dataset */
-typedef struct fe_rows fe_rows;   /* collected records */
+typedef struct fe_app fe_app;       /* one run of a job's main */
+typedef struct fe_set fe_set;       /* a dataset */
+typedef struct fe_rows fe_rows;     /* collected records */
 typedef struct fe_values fe_values; /* the values of one group */
 
 /* One column of the records being put out.  Frozen: fe_emit is inline over it. */
@@ -94,10 +97,14 @@ typedef struct fe_task {
     void *priv;
 } fe_task;
 
-typedef void fe_each(fe_task *, fe_slice key, fe_slice value);          /* puts out 0..n records with fe_emit */
-typedef bool fe_keep(fe_task *, fe_slice key, fe_slice value);          /* true: the record stays */
-typedef void fe_merge(fe_task *, void *acc, const void *other);         /* acc = acc (+) other; associative and commutative */
-typedef void fe_group(fe_task *, fe_slice key, fe_values *values);      /* puts out 0..n records for one key */
+/* Puts out 0..n records with fe_emit. */
+typedef void fe_each(fe_task *, fe_slice key, fe_slice value);
+/* True: the record stays. */
+typedef bool fe_keep(fe_task *, fe_slice key, fe_slice value);
+/* acc = acc (+) other; associative and commutative. */
+typedef void fe_merge(fe_task *, void *acc, const void *other);
+/* Puts out 0..n records for one key. */
+typedef void fe_group(fe_task *, fe_slice key, fe_values *values);
 
 /* A key or a value on its way out, with the kind of the expression it came from. */
 typedef struct {
@@ -130,7 +137,8 @@ static inline fe_datum fe_datum_b(const void *p, size_t n)
 #define FERRO_BYTES(object) fe_datum_b(&(object), sizeof(object))
 #define FERRO_NOTHING fe_datum_n() /* the key of a dataset without keys */
 
-FERRO_API void fe_emit_slow(fe_task *, fe_datum key, fe_datum value); /* makes room, widens, or fails the task on another kind */
+/* Makes room, widens, or fails the task on another kind. */
+FERRO_API void fe_emit_slow(fe_task *, fe_datum key, fe_datum value);
 
 /* The kind is that of the expression, so that these fold to a few instructions. */
 static inline bool fe_fits(const struct fe_column *c, fe_datum d)
@@ -192,12 +200,14 @@ static inline void fe_emit_datum(fe_task *t, fe_datum key, fe_datum value)
 
 #ifdef __cplusplus
 extern "C++" {
+/* clang-format off */
 static inline fe_datum fe_datum_of(fe_slice s) { return fe_datum_s(s); }
 static inline fe_datum fe_datum_of(const char *c) { return fe_datum_c(c); }
 static inline fe_datum fe_datum_of(fe_datum d) { return d; }
 static inline fe_datum fe_datum_of(float f) { return fe_datum_f(f); }
 static inline fe_datum fe_datum_of(double f) { return fe_datum_f(f); }
 template <class Integer> static inline fe_datum fe_datum_of(Integer i) { return fe_datum_i((int64_t)i); }
+/* clang-format on */
 }
 #define FERRO_DATUM(x) fe_datum_of(x)
 #else
@@ -213,8 +223,8 @@ template <class Integer> static inline fe_datum fe_datum_of(Integer i) { return 
 /* Fail this attempt with these words; what it emits from here on is dropped.
  * The attempt is retried; four failures of one task fail the job. */
 FERRO_API void fe_fail(fe_task *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-FERRO_API uint32_t fe_partition(const fe_task *); /* which partition of the stage this is, from 0 */
-FERRO_API uint32_t fe_attempt(const fe_task *);   /* from 1 */
+FERRO_API uint32_t fe_partition(const fe_task *);           /* which partition of the stage this is, from 0 */
+FERRO_API uint32_t fe_attempt(const fe_task *);             /* from 1 */
 FERRO_API bool fe_next_value(fe_values *, fe_slice *value); /* false: no more */
 
 /* ---- help with text ------------------------------------------------------ */
@@ -223,7 +233,11 @@ typedef struct {
     const char *at, *end;
 } fe_words;
 
-static inline bool fe_is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); } /* the six of ASCII */
+/* The six of ASCII. */
+static inline bool fe_is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 static inline fe_words fe_words_in(fe_slice s)
 {
     fe_words w = { s.p, s.p + s.n };
@@ -283,18 +297,22 @@ typedef struct {
 
 /* The lines of text files (value; key: none), without their '\n' (a '\r' stays).
  * Names may be files, folders (all files below, in byte order of their paths,
- * names that begin with '.' left out) or globs.  A name that matches nothing is
- * an error.  Files are split by size; a line that crosses a split is read once. */
+ * names that begin with '.' left out, links followed) or globs.  A name that matches
+ * nothing is an error.  Files are split by size; a line that crosses a split is read
+ * once.  What they are is settled here: a file that changes before it is read fails the
+ * job.  An executor that can't see a file gets it from the driver. */
 #define fe_text(app, n, names) fe_text_at(app, n, names, FERRO_PLACE(NULL))
 /* n items of `type`: an array of int64_t, double or structs, or of const char *
- * for FERRO_TEXT; copied.  parts 0: chosen. */
-#define fe_collection(app, type, items, n, parts) fe_collection_at(app, type, items, n, parts, FERRO_PLACE(NULL))
-/* The integers from..to-1 as values, in `parts` partitions. */
+ * for FERRO_TEXT; copied, at most 1 GiB.  parts 0: one a slot. */
+#define fe_collection(app, type, items, n, parts) \
+    fe_collection_at(app, type, items, n, parts, FERRO_PLACE(NULL))
+/* The integers from..to-1 as values, in `parts` partitions of about the same size; 0: one a slot. */
 #define fe_range(app, from, to, parts) fe_range_at(app, from, to, parts, FERRO_PLACE(NULL))
 
 /* ---- transformations ------------------------------------------------------ */
 
-/* One record for each: fn must emit exactly once. */
+/* One record for each: fn must emit exactly once.  What one call of any function puts
+ * out must fit into half of its slot's memory. */
 #define fe_map(set, fn, key, value) fe_map_at(set, fn, key, value, FERRO_PLACE(#fn))
 #define fe_flat_map(set, fn, key, value) fe_flat_map_at(set, fn, key, value, FERRO_PLACE(#fn))
 #define fe_filter(set, fn) fe_filter_at(set, fn, FERRO_PLACE(#fn))
@@ -315,7 +333,8 @@ typedef struct {
 /* Globally sorted: partition i comes wholly before partition i+1.  Text and
  * structs sort as bytes (shorter first), numbers as numbers, NaN last. */
 #define fe_sort_by_key(set, order) fe_sort_by_key_at(set, order, 0, FERRO_PLACE(NULL))
-#define fe_sort_by_value(set, order) fe_sort_by_value_at(set, order, 0, FERRO_PLACE(NULL)) /* ties: by key, ascending */
+/* Ties: by key, ascending. */
+#define fe_sort_by_value(set, order) fe_sort_by_value_at(set, order, 0, FERRO_PLACE(NULL))
 /* How many partitions the shuffle that made `set` has; 0 (the default): chosen by size. */
 #define fe_partitions(set, n) fe_partitions_at(set, n, FERRO_PLACE(NULL))
 
@@ -324,46 +343,51 @@ enum fe_kernel { FERRO_SUM = 1, FERRO_MIN, FERRO_MAX, FERRO_COUNT };
 
 /* ---- actions: each runs one job -------------------------------------------- */
 
-#define fe_count(set, out) fe_count_at(set, out, FERRO_PLACE(NULL))             /* int64_t *out */
+#define fe_count(set, out) fe_count_at(set, out, FERRO_PLACE(NULL)) /* int64_t *out */
 /* All records, in partition order.  They must fit in this process's memory:
- * over `fe_collect_bytes_max` (1 GiB) is an error.  Free with fe_rows_free. */
-#define fe_collect(set, out) fe_collect_at(set, out, FERRO_PLACE(NULL))         /* fe_rows **out */
-#define fe_take(set, n, out) fe_take_at(set, n, out, FERRO_PLACE(NULL))         /* the first n, in partition order; runs few partitions */
+ * over 1 GiB is an error.  Free with fe_rows_free. */
+#define fe_collect(set, out) fe_collect_at(set, out, FERRO_PLACE(NULL)) /* fe_rows **out */
+/* The first n, in partition order; runs few partitions. */
+#define fe_take(set, n, out) fe_take_at(set, n, out, FERRO_PLACE(NULL))
 /* All values merged into *acc (of the value's fixed-size type); *empty (may be NULL) when there was none. */
 #define fe_reduce(set, fn, acc, empty) fe_reduce_at(set, fn, acc, empty, FERRO_PLACE(#fn))
 /* Key, tab, value and newline a record (no key: the value alone) into the folder
  * `dir` as part-00000 and so on, which concatenate in order, and _SUCCESS last;
- * "-" prints on stdout instead.  A folder that exists is an error before the
+ * "-" prints on stdout instead (1 GiB at most).  Text goes out as it is, numbers so
+ * that they read back exactly, structs as hex.  A folder that exists is an error before the
  * first task, unless the job was started with --overwrite. */
 #define fe_save_text(set, dir) fe_save_text_at(set, dir, FERRO_PLACE(NULL))
 
 FERRO_API size_t fe_rows_count(const fe_rows *);
-FERRO_API bool fe_rows_next(fe_rows *, fe_slice *key, fe_slice *value); /* false: no more; slices live until fe_rows_free */
+/* False: no more.  Key and value may be NULL; slices live until fe_rows_free. */
+FERRO_API bool fe_rows_next(fe_rows *, fe_slice *key, fe_slice *value);
 FERRO_API void fe_rows_free(fe_rows **);
 
 /* Words on stderr from a job's main, kept by `ferro logs`. */
 FERRO_API void fe_say(fe_app *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- the functions behind the macros ---------------------------------------- */
-FERRO_API fe_set *fe_text_at(fe_app *, int n, char **names, fe_place);
-FERRO_API fe_set *fe_collection_at(fe_app *, fe_type, const void *items, size_t n, uint32_t parts, fe_place);
-FERRO_API fe_set *fe_range_at(fe_app *, int64_t from, int64_t to, uint32_t parts, fe_place);
-FERRO_API fe_set *fe_map_at(fe_set *, fe_each *, fe_type key, fe_type value, fe_place);
-FERRO_API fe_set *fe_flat_map_at(fe_set *, fe_each *, fe_type key, fe_type value, fe_place);
-FERRO_API fe_set *fe_filter_at(fe_set *, fe_keep *, fe_place);
-FERRO_API fe_set *fe_map_values_at(fe_set *, fe_each *, fe_type value, fe_place);
-FERRO_API fe_set *fe_union_at(fe_set *, fe_set *, fe_place);
-FERRO_API fe_set *fe_reduce_by_key_at(fe_set *, fe_merge *, uint32_t parts, fe_place);
-FERRO_API fe_set *fe_reduce_kernel_at(fe_set *, enum fe_kernel, uint32_t parts, fe_place);
-FERRO_API fe_set *fe_group_by_key_at(fe_set *, fe_group *, fe_type key, fe_type value, uint32_t parts, fe_place);
-FERRO_API fe_set *fe_sort_by_key_at(fe_set *, enum fe_order, uint32_t parts, fe_place);
-FERRO_API fe_set *fe_sort_by_value_at(fe_set *, enum fe_order, uint32_t parts, fe_place);
-FERRO_API fe_set *fe_partitions_at(fe_set *, uint32_t n, fe_place);
-FERRO_API int fe_count_at(fe_set *, int64_t *out, fe_place);
-FERRO_API int fe_collect_at(fe_set *, fe_rows **out, fe_place);
-FERRO_API int fe_take_at(fe_set *, size_t n, fe_rows **out, fe_place);
-FERRO_API int fe_reduce_at(fe_set *, fe_merge *, void *acc, bool *empty, fe_place);
-FERRO_API int fe_save_text_at(fe_set *, const char *dir, fe_place);
+FERRO_API fe_set *fe_text_at(fe_app *app, int n, char **names, fe_place place);
+FERRO_API fe_set *fe_collection_at(fe_app *app, fe_type type, const void *items, size_t n, uint32_t parts,
+                                   fe_place place);
+FERRO_API fe_set *fe_range_at(fe_app *app, int64_t from, int64_t to, uint32_t parts, fe_place place);
+FERRO_API fe_set *fe_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_place place);
+FERRO_API fe_set *fe_flat_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_place place);
+FERRO_API fe_set *fe_filter_at(fe_set *set, fe_keep *fn, fe_place place);
+FERRO_API fe_set *fe_map_values_at(fe_set *set, fe_each *fn, fe_type value, fe_place place);
+FERRO_API fe_set *fe_union_at(fe_set *a, fe_set *b, fe_place place);
+FERRO_API fe_set *fe_reduce_by_key_at(fe_set *set, fe_merge *fn, uint32_t parts, fe_place place);
+FERRO_API fe_set *fe_reduce_kernel_at(fe_set *set, enum fe_kernel kernel, uint32_t parts, fe_place place);
+FERRO_API fe_set *fe_group_by_key_at(fe_set *set, fe_group *fn, fe_type key, fe_type value, uint32_t parts,
+                                     fe_place place);
+FERRO_API fe_set *fe_sort_by_key_at(fe_set *set, enum fe_order order, uint32_t parts, fe_place place);
+FERRO_API fe_set *fe_sort_by_value_at(fe_set *set, enum fe_order order, uint32_t parts, fe_place place);
+FERRO_API fe_set *fe_partitions_at(fe_set *set, uint32_t n, fe_place place);
+FERRO_API int fe_count_at(fe_set *set, int64_t *out, fe_place place);
+FERRO_API int fe_collect_at(fe_set *set, fe_rows **out, fe_place place);
+FERRO_API int fe_take_at(fe_set *set, size_t n, fe_rows **out, fe_place place);
+FERRO_API int fe_reduce_at(fe_set *set, fe_merge *fn, void *acc, bool *empty, fe_place place);
+FERRO_API int fe_save_text_at(fe_set *set, const char *dir, fe_place place);
 
 /* ---- the job's descriptor ---------------------------------------------------- */
 #define FERRO_JOB_MAGIC 0x424f4a46u /* "FJOB" */
@@ -395,7 +419,9 @@ struct ferro_job {
 #endif
 #define FERRO_JOB(job_name, fn) \
     FERRO_EXTERN FERRO_API const struct ferro_job ferro_job; \
-    const struct ferro_job ferro_job = { FERRO_JOB_MAGIC, FERRO_ABI_MAJOR, FERRO_ABI_MINOR, FERRO_CPU_LEVEL, 0, job_name, fn };
+    const struct ferro_job ferro_job = { \
+        FERRO_JOB_MAGIC, FERRO_ABI_MAJOR, FERRO_ABI_MINOR, FERRO_CPU_LEVEL, 0, job_name, fn \
+    };
 
 #ifdef __cplusplus
 }

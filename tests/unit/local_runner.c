@@ -415,10 +415,8 @@ struct local *local_new(const struct local_config *config)
     return l;
 }
 
-void local_free(struct local **lp)
+void local_forget(struct local *l)
 {
-    char command[128];
-    struct local *l = *lp;
     MAP_EACH(&l->served, i) {
         struct local_served *s = map_at(&l->served, i);
         if (s->fd >= 0)
@@ -426,6 +424,14 @@ void local_free(struct local **lp)
         free(s->path);
         free(s);
     }
+    map_clear(&l->served);
+}
+
+void local_free(struct local **lp)
+{
+    char command[128];
+    struct local *l = *lp;
+    local_forget(l);
     map_fini(&l->served);
     snprintf(command, sizeof command, "rm -rf '%s'", l->dir);
     if (system(command))

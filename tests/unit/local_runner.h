@@ -29,6 +29,7 @@ struct local {
 };
 
 struct local *local_new(const struct local_config *config);
+void local_forget(struct local *l); /* what is served: nobody has it any more */
 void local_free(struct local **l);
 
 /* Run a main as ferro_job_main() does: its exit code. */

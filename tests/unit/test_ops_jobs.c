@@ -133,7 +133,7 @@ static void count_words(struct buf text, const struct local_config *config)
     cr_assert_str_eq(l->stage_names, "split; reduce_by_key; sort");
     struct buf found = parts_read(out), want = oracle((const char *)text.p, text.n);
     cr_assert_eq(found.n, want.n);
-    cr_assert(!memcmp(found.p, want.p, want.n));
+    cr_assert(want.n == 0 || !memcmp(found.p, want.p, want.n));
     buf_fini(&found);
     buf_fini(&want);
     local_free(&l);

@@ -193,7 +193,7 @@ static int changed(fe_app *app, int argc, char **argv)
     int64_t n;
     fe_set *lines = fe_text(app, argc - 1, argv + 1);
     folder_empty();
-    map_clear(&l->served); /* nobody has it any more */
+    local_forget(l);
     return fe_count(lines, &n);
 }
 
