@@ -182,7 +182,7 @@ struct exec {
     uint16_t index;
     uint8_t incarnation[ID_BYTES], key[KEY_BYTES];
     uint64_t epoch, generation;
-    char name[17];
+    char name[64]; /* for people: its host, and the first digits of its id */
     const char *host, *host_id, *control_addr, *data_addr, *root; /* in sched.keep */
     struct link control, data;
     bool attached;                /* ATTACHED came for the last ATTACH */

@@ -34,9 +34,9 @@ static struct exec *exec_new(struct sched *s, const struct msg_lease_grant *m)
     s->execs[s->nexecs++] = x;
     memcpy(x->incarnation, m->incarnation, ID_BYTES);
     memcpy(x->key, m->key, KEY_BYTES);
-    for (int i = 0; i < 8; i++)
-        snprintf(x->name + 2 * i, 3, "%02x", x->incarnation[i]);
     x->host = text(s, m->host);
+    snprintf(x->name, sizeof x->name, "%.*s/%02x%02x", (int)sizeof x->name - 6, x->host, x->incarnation[0],
+             x->incarnation[1]);
     x->host_id = text(s, m->host_id);
     x->control_addr = text(s, m->control);
     x->data_addr = text(s, m->data);
