@@ -465,7 +465,7 @@ void cluster_driver(struct cluster *c)
     char *argv[] = { "ferro-driver", "serve", "--manager", c->manager_addr, "--key", key,
                      "--dir",        c->dir,  NULL };
     proc_start(c, &c->driver, "driver", argv, 1);
-    json_decref(proc_await(&c->driver, "service.serving", NULL));
+    json_decref(proc_await(&c->driver, "service.joined", NULL));
 }
 
 void cluster_start(struct cluster *c, int executors)

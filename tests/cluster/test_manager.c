@@ -67,7 +67,7 @@ Test(manager, away_when_an_application_ends)
     cluster_start(&c, 2);
     struct proc job = slow_start(&c, 20, 50, "out");
     manager_killed(&c);
-    json_decref(proc_await(&job, "job.done", NULL));
+    json_decref(proc_await(&job, "job.ended", NULL));
     slow_expect(&c, "out", 20);
     cluster_manager(&c, NULL);
     cr_expect_eq(proc_wait(&job), 0);
