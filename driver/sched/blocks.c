@@ -58,6 +58,7 @@ void blocks_on_get(struct sched *s, struct exec *x, conn_id conn, const struct m
     const struct served *b = map_get(&s->served, key_of(id));
     bool tail = m->flags & BLOCK_TAIL;
     if (m->app != s->config.app || !b || memcmp(b->id.b, id.b, ID_BYTES) != 0 || (tail && !b->sized)) {
+        x->denied = true;
         refuse_chunk(s, conn, m->tag, BLOCK_GONE, "the driver serves no such block");
         return;
     }
@@ -84,6 +85,7 @@ void blocks_on_get(struct sched *s, struct exec *x, conn_id conn, const struct m
 void blocks_served(struct sched *s, const struct io_work *w, int64_t result)
 {
     w->x->serving--;
+    w->x->denied |= result < 0;
     if (result < 0 && w->x->data.conn == w->conn)
         refuse_chunk(s, w->conn, w->tag, BLOCK_IO, strerror((int)-result));
 }

@@ -204,7 +204,9 @@ void commit_pull_ended(struct sched *s, const struct pull_result *r)
     struct pulling *p = map_get(&s->pullings, r->user);
     if (!p || s->job->ended)
         return;
-    bool away = r->code == BLOCK_UNREACHABLE && !p->x->lost;
+    bool begun =
+        r->total > 0 && p->st->spec->kind == STAGE_SAVE; /* a write may be under way, and outlast a sync */
+    bool away = r->code == BLOCK_UNREACHABLE && !p->x->lost && !begun;
     if (r->code == 0 && p->st->spec->kind == STAGE_SAVE) {
         make_part(s, p, WORK_SYNC, IO_SYNC);
         return;
@@ -212,7 +214,7 @@ void commit_pull_ended(struct sched *s, const struct pull_result *r)
     s->pulls_under_way--;
     if (r->code == 0)
         pull_done(s, p);
-    else if (away || r->code == BLOCK_BUSY) {
+    else if (away || (r->code == BLOCK_BUSY && !begun)) {
         p->under_way = false;
         buf_put(&s->pull_queue, &p->number, sizeof p->number);
     } else
@@ -295,6 +297,7 @@ void commit_success(struct sched *s, struct stage *st, struct exec *x, const str
 {
     if (!wins(s, st, x, r))
         return;
+    x->rest_ms = RETRY_MS_MIN;
     s->job->bytes_read += r->bytes_read;
     if (stages_is_map(st))
         commit_map(s, st, x, r);

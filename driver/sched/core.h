@@ -190,8 +190,9 @@ struct exec {
     bool met;                     /* it came at least once */
     bool data_ready;              /* the executor knows our data connection: it echoed a beat there */
     bool data_met;                /* at least once */
-    bool complained;              /* one of its refusals was logged */
-    uint64_t data_since_ns;       /* not data_ready since */
+    bool denied;            /* we could not serve it a block that it asked for: then it can't be blamed */
+    bool complained;        /* one of its refusals was logged */
+    uint64_t data_since_ns; /* not data_ready since */
     bool suspect, doubted, draining, lost; /* doubted: by the manager */
     struct beat beat, data_beat;
     uint64_t since_ns; /* trying to reach it, or away, since; 0: neither */
@@ -330,8 +331,10 @@ struct exec *execs_meet(struct sched *s, const struct msg_lease_grant *m); /* NU
 struct exec *execs_of_generation(struct sched *s, uint64_t generation);
 void execs_refresh(struct sched *s, struct exec *x); /* something that decides about new work changed */
 void execs_hungry(struct sched *s, struct exec *x);
+void execs_rest(struct sched *s, struct exec *x); /* no new work for a while, each time longer */
 void execs_lost(struct sched *s, struct exec *x, const char *words, bool manager_knows);
 void execs_on_state(struct sched *s, const struct msg_exec_state *m);
+void execs_undoubt(struct sched *s); /* the manager's last word about them may have been lost */
 void execs_time(struct sched *s);
 void execs_stalled(struct sched *s, uint64_t late_ns);
 void execs_flush(struct sched *s); /* acks and cancels of this step */

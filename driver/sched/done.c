@@ -88,7 +88,6 @@ void done_on_done(struct sched *s, struct exec *x, const struct msg_done *m)
     if (m->seq <= x->done_seq) /* resent, and processed before */
         return;
     x->done_seq = m->seq;
-    x->rest_ms = RETRY_MS_MIN;
     measure_all(s, m, each_ns, n);
     for (uint32_t i = 0; i < m->runs.n; i++)
         on_run(s, x, &m->runs.v[i], each_ns);
@@ -104,11 +103,8 @@ void done_on_done(struct sched *s, struct exec *x, const struct msg_done *m)
 /* Given back unasked: its slots go, and the word about the lease is on its way to us. */
 static void rest(struct sched *s, struct exec *x)
 {
-    if (x->recalled_ns && s->now - x->recalled_ns < RECALL_HEARD_NS)
-        return;
-    x->rest_ns = s->now + sched_backoff(s, &x->rest_ms);
-    sched_wake(s, x->rest_ns);
-    execs_refresh(s, x);
+    if (x->recalled_ns == 0 || s->now - x->recalled_ns >= RECALL_HEARD_NS)
+        execs_rest(s, x);
 }
 
 void done_on_recalled(struct sched *s, struct exec *x, const struct msg_recalled *m)

@@ -85,6 +85,13 @@ void execs_hungry(struct sched *s, struct exec *x)
         map_put(&s->hungry, x->index, x);
 }
 
+void execs_rest(struct sched *s, struct exec *x)
+{
+    x->rest_ns = s->now + sched_backoff(s, &x->rest_ms);
+    sched_wake(s, x->rest_ns);
+    execs_refresh(s, x);
+}
+
 void execs_refresh(struct sched *s, struct exec *x)
 {
     bool may =
@@ -120,6 +127,14 @@ void execs_on_state(struct sched *s, const struct msg_exec_state *m)
         sched_wake(s, s->now);
     }
     execs_refresh(s, x);
+}
+
+void execs_undoubt(struct sched *s)
+{
+    for (uint32_t i = 0; i < s->nexecs; i++) {
+        s->execs[i]->doubted = false;
+        execs_refresh(s, s->execs[i]);
+    }
 }
 
 /* ---- loss --------------------------------------------------------------------------------------- */

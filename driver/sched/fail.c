@@ -133,7 +133,7 @@ void fail_forget(struct stage *st, uint32_t part)
 static void tell_attempt(struct buf *story, const struct failure *f)
 {
     const char *name = f->signal ? sigabbrev_np((int)f->signal) : NULL;
-    buf_printf(story, "  attempt %u on executor %s: %s", f->attempt, f->executor, cause_name(f->cause));
+    buf_printf(story, "  attempt %u on %s: %s", f->attempt, f->executor, cause_name(f->cause));
     if (name)
         buf_printf(story, ", SIG%s", name);
     else if (f->signal)
@@ -193,10 +193,11 @@ static void say(struct sched *s, const char *name, const struct exec *x, const s
     e->words = r->words.n ? sched_text(s, r->words) : cause_name(r->cause);
 }
 
-/* Which output could not be fetched?  NULL: not one that this stage reads. */
+/* Which output could not be fetched?  NULL: not one that this stage reads, but a block of ours. */
 static struct stage *fetched_from(struct sched *s, const struct stage *st, const struct rec_report *r)
 {
-    struct stage *map = r->fetch_stage < UINT32_MAX ? jobs_stage(s, (uint32_t)r->fetch_stage) : NULL;
+    struct stage *map =
+        r->fetch_stage < UINT32_MAX && r->fetch_attempt ? jobs_stage(s, (uint32_t)r->fetch_stage) : NULL;
     for (uint32_t k = 0; map && k < st->spec->ninputs; k++)
         if (st->spec->inputs[k].shuffle == map->index && r->fetch_part < map->ntasks)
             return map;
@@ -217,8 +218,20 @@ static void fetch_failed(struct sched *s, struct exec *x, const struct rec_repor
     rerun_needed(s);
 }
 
-static bool counts(enum cause c)
+/* A block of ours that did not get there: our connections' fault, unless we can't read it ourselves. */
+static void driver_fetch_failed(struct sched *s, struct exec *x, const struct rec_report *r)
 {
+    say(s, "fetch.failed", x, r);
+    execs_rest(s, x);
+}
+
+static bool counts(struct exec *x, enum cause c, const struct stage *map)
+{
+    if (c == CAUSE_FETCH) {
+        bool ours = !map && x->denied;
+        x->denied &= !ours;
+        return ours || FERRO_PLANT(sched_fetch_counted);
+    }
     return c != CAUSE_CANCELLED && c != CAUSE_OK && !FERRO_PLANT(sched_failures_uncounted);
 }
 
@@ -230,7 +243,7 @@ void fail_report(struct sched *s, struct stage *st, struct exec *x, const struct
     }
     struct task *t = &st->tasks[r->part];
     struct stage *map = r->cause == CAUSE_FETCH ? fetched_from(s, st, r) : NULL;
-    bool counted = counts(r->cause) && (!map || FERRO_PLANT(sched_fetch_counted));
+    bool counted = counts(x, r->cause, map);
     bool other = attempt_end(s, st, r->part, x, r->attempt);
     if (counted) {
         t->failures++;
@@ -239,6 +252,11 @@ void fail_report(struct sched *s, struct stage *st, struct exec *x, const struct
         say(s, "task.failed", x, r);
     } else
         s->job->reruns++;
+    if (r->cause ==
+        CAUSE_HOST) { /* no task's fault alone: not at once again, and with the libraries fetched anew */
+        execs_rest(s, x);
+        stages_raise(s);
+    }
     if (counted && t->failures >= s->config.attempts_max) {
         give_up(s, st, r->part);
         return;
@@ -249,4 +267,6 @@ void fail_report(struct sched *s, struct stage *st, struct exec *x, const struct
     }
     if (map)
         fetch_failed(s, x, r, map);
+    else if (r->cause == CAUSE_FETCH && !counted)
+        driver_fetch_failed(s, x, r);
 }

@@ -114,6 +114,7 @@ static void on_welcome(struct sched *s, const struct msg_welcome *m)
             say_close(s);
         return;
     }
+    execs_undoubt(s);
     repeat_application(s);
     say_wants(s);
 }
