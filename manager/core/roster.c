@@ -204,7 +204,7 @@ void roster_on_drain(struct manager *m, struct peer *p, const void *msg)
         if ((x = roster_member(m, p, MSG_DRAIN)))
             drain(m, x);
     } else if (!(x = by_id(m, id)))
-        manager_refuse(m, p, REFUSE_DENIED, MSG_DRAIN, "no executor '%s'; ferro executors lists them", id);
+        manager_refuse(m, p, REFUSE_NO_APP, MSG_DRAIN, "no executor '%s'; ferro executors lists them", id);
     else {
         drain(m, x);
         manager_send(m, x->conn, MSG_DRAIN, &(struct msg_drain){ 0 });
