@@ -16,7 +16,8 @@ static int exit_code_for(const struct error *e)
     case ECONNREFUSED:
     case EHOSTUNREACH:
     case ETIMEDOUT: return EXIT_NO_MANAGER;
-    case EACCES: return EXIT_UNAUTHORISED;
+    case EACCES:
+    case EPERM: return EXIT_UNAUTHORISED;
     }
     return EXIT_WRONG;
 }
@@ -28,6 +29,8 @@ static int said(const struct error *e)
         hint = "; is ferro-manager running there? (--manager or FERRO_MANAGER)";
     else if (e->code == EACCES && strncmp(e->words, "key ", 4))
         hint = "; is this key of that cluster? (--key or FERRO_KEY)";
+    else if (e->code == EPERM)
+        hint = "; the owner's or an admin's key may (--key or FERRO_KEY)";
     return verb_error(exit_code_for(e), "%s%s", e->words, hint);
 }
 

@@ -82,7 +82,12 @@ int client_send(struct client *c, uint8_t tag, const void *msg, struct error *e)
 static const void *refused(const struct msg_refuse *m, struct error *e)
 {
     char words[513];
-    error_set(e, m->code == REFUSE_VERSION ? EPROTO : EPERM, "%s", bytes_text(m->words, words, sizeof words));
+    bool may_not = m->code == REFUSE_ROLE || m->code == REFUSE_DENIED;
+    error_set(e,
+              m->code == REFUSE_VERSION ? EPROTO
+              : may_not                 ? EPERM
+                                        : EINVAL,
+              "%s", bytes_text(m->words, words, sizeof words));
     return NULL;
 }
 

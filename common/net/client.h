@@ -18,7 +18,7 @@ void client_close(struct client **c);
 int client_send(struct client *c, uint8_t tag, const void *msg, struct error *e);
 
 /* The next message with this tag; others are dropped, REFUSE is an error (code
- * EPERM).  Valid until the next call.  timeout 0: no limit.  NULL and `e` else. */
+ * EPERM: this key may not; else EINVAL).  Valid until the next call.  timeout 0: no limit.  NULL and `e` else. */
 const void *client_recv(struct client *c, uint8_t tag, uint64_t timeout_ms, struct error *e);
 
 uint64_t client_epoch(const struct client *c);

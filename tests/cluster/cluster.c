@@ -47,6 +47,17 @@ const char *bin_dir(void)
 
 /* ---- processes ---------------------------------------------------------- */
 
+/* Its stdout and stderr are there as soon as it is: see file_await(). */
+static void files_make(const struct cluster *c, const char *name)
+{
+    static const char *const endings[] = { "out", "err" };
+    for (int i = 0; i < 2; i++) {
+        char path[256];
+        snprintf(path, sizeof path, "%s/%s.%s", c->dir, name, endings[i]);
+        close(open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    }
+}
+
 static void child_output(const struct cluster *c, const char *name, const char *ending, int fd)
 {
     char path[256];
@@ -90,6 +101,7 @@ void proc_start(struct cluster *c, struct proc *p, const char *name, char *const
         fcntl(ends[1], F_SETPIPE_SZ,
               EVENTS_BYTES); /* nobody reads it all the time, and what doesn't fit is lost */
     }
+    files_make(c, name);
     p->pid = fork();
     cr_assert(p->pid >= 0);
     if (p->pid == 0) {

@@ -59,7 +59,7 @@ Test(query, a_cluster_at_work)
 {
     struct cluster c;
     cluster_start(&c, 1);
-    cluster_executor(&c, 1, "--slots 3 --memory 2G");
+    cluster_executor(&c, 1, "--slots 3 --mem 2G");
     cluster_driver(&c);
     struct proc job = slow_start(&c, 200, 50, "out");
     json_decref(proc_await(&c.executor[1], "stage.started", NULL));

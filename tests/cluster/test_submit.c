@@ -28,7 +28,7 @@ Test(submit, client_mode_prints_or_saves)
     struct cluster c;
     cluster_start(&c, 2);
     file_write(TEXT, "%s/text", c.dir);
-    char *out = ferro_expect(&c, 0, "2 stages", words("submit " WORDCOUNT " %s/text -", c.dir));
+    char *out = ferro_expect(&c, 0, "3 stages", words("submit " WORDCOUNT " %s/text -", c.dir));
     cr_expect_str_eq(out, COUNTED);
     free(out);
     free(ferro_expect(&c, 0, NULL, words("submit " WORDCOUNT " %s/text %s/out/", c.dir, c.dir)));
@@ -77,7 +77,7 @@ Test(submit, cluster_mode_waits_and_tells_what_was_written)
     cr_expect(strstr(out, "app 2 ok"), "%s", out);
     free(out);
     expect_parts(words("%s/out", c.dir), COUNTED);
-    out = ferro_expect(&c, 0, "2 stages", "logs 2");
+    out = ferro_expect(&c, 0, "3 stages", "logs 2");
     cr_expect_str_eq(out, "");
     free(out);
     out = ferro_expect(&c, 0, NULL, "logs --follow 1");
@@ -230,13 +230,13 @@ Test(submit, others_applications_are_not_ones_own)
     json_decref(proc_await(&job, "task.committed", NULL));
     const char *bob = words("--key %s/keys/users/bob.key", c.dir),
                *admin = words("--key %s/keys/users/admin.key", c.dir);
-    free(ferro_expect(&c, 1, NULL, words("kill 1 %s", bob)));
-    free(ferro_expect(&c, 1, NULL, words("wait 1 %s", bob)));
-    free(ferro_expect(&c, 1, NULL, words("logs 1 %s", bob)));
+    free(ferro_expect(&c, 5, "not yours", words("kill 1 %s", bob)));
+    free(ferro_expect(&c, 5, "not yours", words("wait 1 %s", bob)));
+    free(ferro_expect(&c, 5, "not yours", words("logs 1 %s", bob)));
     char *out = ferro_expect(&c, 0, NULL, words("apps --json %s", bob));
     cr_expect_str_eq(out, "[]\n");
     free(out);
-    free(ferro_expect(&c, 1, "admin", words("drain 0000 %s", bob)));
+    free(ferro_expect(&c, 5, "admin", words("drain 0000 %s", bob)));
     out = ferro_expect(&c, 0, NULL, words("apps %s", admin));
     cr_expect(strstr(out, "slow") && strstr(out, "running"), "%s", out);
     free(out);
