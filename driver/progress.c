@@ -166,7 +166,7 @@ static void draw_plain(struct progress *p, const struct sched_progress *s, uint6
 
 static void look_at_waits(struct progress *p, const struct sched_progress *s, uint64_t now)
 {
-    const char *waits = s->waits ? s->waits : "";
+    const char *waits = s->waits && s->slots == 0 ? s->waits : ""; /* while some run, more is only a wish */
     if (strncmp(p->waits, waits, sizeof p->waits - 1)) {
         snprintf(p->waits, sizeof p->waits, "%s", waits);
         p->waits_ns = *waits ? now : 0;

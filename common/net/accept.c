@@ -17,6 +17,18 @@
 static const uint64_t check_after_ns[] = { 0, 1000000, 10000000, 100000000 };
 enum { CHECKS = sizeof check_after_ns / sizeof *check_after_ns };
 
+/* An IPv4 address of an IPv6 socket as people write it. */
+static void bound_text(const char *last, char *bound, size_t size)
+{
+    static const char mapped[] = "[::ffff:";
+    const char *end = strchr(last, ']');
+    if (strncmp(last, mapped, sizeof mapped - 1) || !end)
+        snprintf(bound, size, "%s", last);
+    else
+        snprintf(bound, size, "%.*s%s", (int)(end - last - (int)sizeof mapped + 1), last + sizeof mapped - 1,
+                 end + 1);
+}
+
 int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own, char *bound, size_t size,
              struct error *e)
 {
@@ -43,7 +55,7 @@ int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own,
         return error_set(e, err, "%s: can't listen there: %s", address, zmq_strerror(err));
     }
     zmq_getsockopt(sock, ZMQ_LAST_ENDPOINT, last, &last_size);
-    snprintf(bound, size, "%s", last + strlen("tcp://"));
+    bound_text(last + strlen("tcp://"), bound, size);
     return 0;
 }
 
@@ -101,8 +113,7 @@ void net_revoke(struct net *n, const uint8_t key[KEY_BYTES])
     struct admitted *a = zap_find(n, key);
     if (!a)
         return;
-    MAP_EACH(&n->peers, i)
-    {
+    MAP_EACH(&n->peers, i) {
         struct peer *p = map_at(&n->peers, i);
         if (p->by == a) {
             net_down(n, p->conn, DOWN_UNAUTHORISED, "its key was revoked");
@@ -201,8 +212,7 @@ void accept_checks(struct net *n, uint64_t now_ns)
     if (!n->checking)
         return;
     n->checking = false;
-    MAP_EACH(&n->peers, i)
-    {
+    MAP_EACH(&n->peers, i) {
         struct peer *p = map_at(&n->peers, i);
         if (!p->check_ns)
             continue;
@@ -216,8 +226,7 @@ uint64_t accept_deadline(const struct net *n)
 {
     uint64_t next = UINT64_MAX;
     if (n->checking)
-        MAP_EACH(&n->peers, i)
-        {
+        MAP_EACH(&n->peers, i) {
             const struct peer *p = map_at(&n->peers, i);
             if (p->check_ns && p->check_ns < next)
                 next = p->check_ns;
