@@ -81,9 +81,9 @@ static const struct option_row rows[] = {
       .offset = offsetof(struct options, blocks),
       .help = "blocks in the fast folder before they go to the disk (default: half of what is free there, at "
               "most a quarter of the memory)" },
-    TEXT("read", OPT_LIST, reads, "DIR", "what user code may read; may be repeated (default: /usr)"),
+    TEXT("read", OPT_LIST, reads, "DIR", "what user code may read (default: /usr)"),
     TEXT("write", OPT_LIST, writes, "DIR",
-         "where saved output may be written; may be repeated (default: nowhere, the driver writes it)"),
+         "where saved output may be written (default: nowhere, the driver writes it)"),
     { .name = "no-confine",
       .type = OPT_FLAG,
       .offset = offsetof(struct options, no_confine),
