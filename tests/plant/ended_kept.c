@@ -5,5 +5,5 @@ extern const struct plant plant_ended_kept;
 const struct plant plant_ended_kept = {
     .name = "ended_kept",
     .breaks = "the manager lets an executor keep the leases of an ended application",
-    .checks = "ended-in-time",
+    .checks = "ended-app-kept",
 };

@@ -5,5 +5,5 @@ extern const struct plant plant_failed_attempt_runs_on;
 const struct plant plant_failed_attempt_runs_on = {
     .name = "failed_attempt_runs_on",
     .breaks = "an executor puts a crashed host's failed attempt back into its queue",
-    .checks = "ended-in-time,result,legitimate-cause",
+    .checks = "attempt-once",
 };

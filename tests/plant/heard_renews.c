@@ -5,5 +5,5 @@ extern const struct plant plant_heard_renews;
 const struct plant plant_heard_renews = {
     .name = "heard_renews",
     .breaks = "the manager takes any traffic for an echoed beat",
-    .checks = "ended-in-time",
+    .checks = "bounds",
 };

@@ -6,8 +6,6 @@
 #include <string.h>
 
 #define PLANTS(P) \
-    P(ask_stale) \
-    P(claims_kept) \
     P(closed_before_reaped) \
     P(done_not_resent) \
     P(ended_kept) \
@@ -25,9 +23,6 @@
     P(sched_version_not_raised) \
     P(sched_void_accepted) \
     P(slots_early) \
-    P(slots_oversold) \
-    P(stale_version) \
-    P(tasks_kept_without_lease) \
     P(told_before_adopted)
 
 #define P(name) extern const struct plant plant_##name;

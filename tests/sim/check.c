@@ -121,6 +121,20 @@ static void on_app_ended(struct proc *x, uint64_t app)
                  llu(app));
 }
 
+/* What has ended is not to be kept. */
+static void on_joined(struct sim *s, const struct msg_joined *j)
+{
+    for (size_t i = 0; i < s->joining.n / sizeof(uint64_t); i++) {
+        uint64_t app = ((const uint64_t *)s->joining.p)[i], state = 0;
+        bool ends = false;
+        for (uint32_t k = 0; k < j->end_apps.n; k++)
+            ends |= j->end_apps.v[k].id == app;
+        map_get_u64(&s->durable, app, &state);
+        if (state != 1 && !ends)
+            sim_fail(s, "ended-app-kept", "JOINED lets an executor keep app %llu, which has ended", llu(app));
+    }
+}
+
 static void manager_said(struct proc *m, const struct link *to, uint8_t tag, const void *msg)
 {
     struct sim *s = m->sim;
@@ -130,6 +144,8 @@ static void manager_said(struct proc *m, const struct link *to, uint8_t tag, con
         on_open(m, to, msg);
     else if (tag == MSG_LEASE_GRANT)
         on_grant(m, to, msg);
+    else if (tag == MSG_JOINED)
+        on_joined(s, msg);
     else if (tag == MSG_APP_OK && !map_get_u64(&s->durable, app, &state))
         sim_fail(s, "ok-after-persisted", "APP_OK for app %llu before it was on stable storage", llu(app));
     else if (tag == MSG_APP_END && map_get_u64(&s->durable, app, &state) && state == 1)
@@ -139,8 +155,9 @@ static void manager_said(struct proc *m, const struct link *to, uint8_t tag, con
 
 void check_send(struct proc *p, conn_id conn, struct bytes frame)
 {
-    static const uint8_t tags[] = { MSG_LEASE_OPEN,   MSG_LEASE_GRANT,  MSG_APP_OK,    MSG_APP_END,
-                                    MSG_LEASE_OPENED, MSG_LEASE_CLOSED, MSG_APP_ENDED, MSG_JOIN };
+    static const uint8_t tags[] = { MSG_LEASE_OPEN, MSG_LEASE_GRANT,  MSG_APP_OK,
+                                    MSG_APP_END,    MSG_LEASE_OPENED, MSG_LEASE_CLOSED,
+                                    MSG_APP_ENDED,  MSG_JOIN,         MSG_JOINED };
     const struct link *to = link_of(p, conn);
     struct arena arena = { 0 };
     struct head head;
@@ -167,6 +184,9 @@ void check_send(struct proc *p, conn_id conn, struct bytes frame)
 
 static void join_heard(struct sim *s, const struct msg_join *j)
 {
+    buf_reset(&s->joining);
+    for (uint32_t i = 0; i < j->apps.n; i++)
+        buf_put(&s->joining, &j->apps.v[i].id, sizeof(uint64_t));
     MAP_EACH(&s->leases, i) {
         struct lease_seen *l = map_at(&s->leases, i);
         bool held = false;
@@ -219,12 +239,36 @@ void check_event(struct proc *p, const struct sched_event *e)
     uint64_t lost = 0;
     sim_trace(p->sim, "%s: event %s %u.%u.%u count=%u %s %s", p->name, e->name, e->stage, e->part, e->attempt,
               e->count, e->executor ? e->executor : "", e->words ? e->words : "");
+    if (!strcmp(e->name, "tasks.copied") || !strcmp(e->name, "task.straggles"))
+        p->sim->apps[p->d.index].copied = true;
     if (!strcmp(e->name, "task.committed"))
         committed(p, e);
     else if (!strcmp(e->name, "maps.lost")) {
         map_get_u64(&p->d.lost, e->stage, &lost);
         map_put_u64(&p->d.lost, e->stage, lost + e->count);
     }
+}
+
+/* An attempt has one name and runs once; what no fault has touched runs once in all. */
+void check_begins(struct thost *h)
+{
+    struct sim *s = h->sim;
+    struct app_sim *a = work_app(s, h->app);
+    uint64_t part = task_key(h->task.stage, h->task.part, 0), n = 0;
+    if (!a || h->orphan)
+        return;
+    if (map_has(&a->attempts, part | h->task.attempt))
+        sim_fail(s, "attempt-once", "%s: attempt %u of part %u of stage %u ran twice", a->name,
+                 h->task.attempt, h->task.part, h->task.stage);
+    map_put_u64(&a->attempts, part | h->task.attempt, 1);
+    map_get_u64(&a->begun, part, &n);
+    map_put_u64(&a->begun, part, n + 1);
+    bool harmless = s->single && (s->only == FAULT_CUT || s->only == FAULT_CRASH_MANAGER ||
+                                  s->only == FAULT_STOP_MANAGER || s->only == FAULT_PAUSE_MANAGER ||
+                                  s->only == FAULT_JOIN || s->only == FAULT_CLOCK);
+    if (n && harmless && !a->copied)
+        sim_fail(s, "nothing-else-again", "%s: part %u of stage %u ran again, though nothing of it was lost",
+                 a->name, h->task.part, h->task.stage);
 }
 
 /* ---- bounds ------------------------------------------------------------------------------------ */
@@ -237,7 +281,7 @@ void check_step(struct proc *p)
     if (p->kind == PROC_EXECUTOR)
         over = inside_executor_bounds(p->core);
     else if (p->kind == PROC_MANAGER)
-        over = inside_manager_bounds(p->core);
+        over = inside_manager_bounds(p->core, proc_local(p));
     if (over)
         sim_fail(p->sim, "bounds", "%s: %s", p->name, over);
 }

@@ -85,8 +85,8 @@ void disk_clear(struct proc *x)
         blob_free(x, map_at(&x->x.blobs, i));
     MAP_EACH(&x->x.keys, i)
         free(map_at(&x->x.keys, i));
-    struct map *maps[] = { &x->x.blobs,  &x->x.libs,  &x->x.dirs,    &x->x.keys,
-                           &x->x.leases, &x->x.hosts, &x->x.io_until };
+    struct map *maps[] = { &x->x.blobs,  &x->x.libs,  &x->x.dirs,     &x->x.keys,
+                           &x->x.leases, &x->x.hosts, &x->x.io_until, &x->x.made };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_clear(maps[i]);
 }
@@ -185,7 +185,7 @@ static int64_t commit(struct sim *s, struct outdir *d, const struct action *a)
 
 static int64_t adopt(struct proc *x, const struct action *a)
 {
-    struct thost *h = map_get(&x->x.hosts, a->io.host);
+    struct thost *h = map_get(&x->x.made, a->io.host); /* what it made stays until it is taken over */
     uint64_t key = task_key(a->stage, a->part, a->attempt);
     struct buf *file = h ? map_get(&h->scratch, key) : NULL;
     if (!file)

@@ -73,11 +73,6 @@ static void forget(struct thost *h)
         free(st);
     }
     map_clear(&h->stages);
-    MAP_EACH(&h->scratch, i) {
-        buf_fini(map_at(&h->scratch, i));
-        free(map_at(&h->scratch, i));
-    }
-    map_clear(&h->scratch);
     work_sums(&h->sums, NULL);
     disk_release(&h->save);
     buf_reset(&h->queue);
@@ -284,6 +279,7 @@ void thost_spawn(struct proc *x, uint64_t id)
     if (map_has(&x->x.hosts, id))
         sim_fail(s, "host-numbers", "%s spawns host %llu twice", x->name, (unsigned long long)id);
     map_put(&x->x.hosts, id, h);
+    map_put(&x->x.made, id, h);
     struct todo *t = sim_after(s, sim_between(s, MSEC, 20 * MSEC), on_started, x);
     t->a = id;
     t->b = h->number;
@@ -318,6 +314,10 @@ void thosts_fini(struct sim *s)
     MAP_EACH(&s->hosts, i) {
         struct thost *h = map_at(&s->hosts, i);
         forget(h);
+        MAP_EACH(&h->scratch, k) {
+            buf_fini(map_at(&h->scratch, k));
+            free(map_at(&h->scratch, k));
+        }
         buf_fini(&h->queue);
         buf_fini(&h->wants);
         buf_fini(&h->want_maps);

@@ -2,6 +2,8 @@
 #include "manager/core/core.h"
 #include "tests/sim/sim.h"
 
+#define SILENCE_SLACK_NS (2 * SEC) /* a few ticks */
+
 const char *inside_manager_left(const struct manager *m)
 {
     if (m->leases.n)
@@ -24,7 +26,14 @@ const char *inside_manager_left(const struct manager *m)
     return NULL;
 }
 
-const char *inside_manager_bounds(const struct manager *m)
+/* Only an echoed beat keeps an executor on the roster: whatever else came from it does not. */
+static bool overdue(const struct manager *m, const struct executor *x, uint64_t now)
+{
+    return x->state != MEMBER_ENROLLED && now > m->paused_ns &&
+           beat_silence_ns(&x->beat, now) > m->config.lost_ms * MS + SILENCE_SLACK_NS;
+}
+
+const char *inside_manager_bounds(const struct manager *m, uint64_t now)
 {
     if (m->executors.n > m->config.executors_max || m->lost.n > LOST_KEPT || m->ended.n > ENDED_KEPT)
         return "too many executors or applications are remembered";
@@ -32,6 +41,8 @@ const char *inside_manager_bounds(const struct manager *m)
         const struct executor *x = map_at(&m->executors, i);
         if (x->slots_used > x->slots || x->memory_used > x->memory)
             return "more of an executor is used than there is";
+        if (overdue(m, x, now))
+            return "an executor that echoes no beat is kept";
     }
     return NULL;
 }

@@ -215,6 +215,7 @@ static void plant_work(const struct plant *p)
         alarm(SEED_SECONDS_MAX);
         if (run_seed(seed, false, NULL, check, words) || !strstr(p->checks, check))
             continue;
+        words[strcspn(words, "\n")] = 0;
         printf("caught: %s, by '%s' in seed %llu: %s\n", p->name, check, (unsigned long long)seed, words);
         fflush(stdout);
         _exit(0);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define STEPS_MAX 4000000ull /* more is a cluster that talks to itself */
+#define STEPS_MAX 3000000ull /* more is a cluster that talks to itself */
 #define LOOK_EVERY_NS SEC
 
 /* ---- what will happen ------------------------------------------------------ */
@@ -169,6 +169,7 @@ static void draw_cluster(struct sim *s)
     s->same_ports = sim_chance(s, 500000);
     s->neighbours = sim_chance(s, 400000);
     s->attempts_max = 4;
+    s->big = sim_chance(s, 4000);
     s->pace = sim_chance(s, 400000) ? 1 : sim_between(s, 2, 10);
     s->slots_max = sim_chance(s, 300000) ? 2 : 64;
     s->napps = sim_chance(s, 400000) ? 2 : 1;
@@ -293,6 +294,8 @@ void sim_fini(struct sim *s)
             work_fini(&s->apps[i].jobs[j]);
         buf_fini(&s->apps[i].library);
         map_fini(&s->apps[i].stages);
+        map_fini(&s->apps[i].begun);
+        map_fini(&s->apps[i].attempts);
     }
     wire_fini(s);
     disk_fini(s);
@@ -303,4 +306,5 @@ void sim_fini(struct sim *s)
     buf_fini(&s->rows);
     buf_fini(&s->storing);
     buf_fini(&s->shown);
+    buf_fini(&s->joining);
 }

@@ -163,7 +163,8 @@ struct exec_state_sim {
     char host_id[32], root[64];
     struct executor_config config;
     struct map blobs;    /* key of (app, id) -> struct blob, owned */
-    struct map hosts;    /* id -> struct thost, borrowed from the sim */
+    struct map hosts;    /* id -> struct thost, borrowed from the sim: not reaped yet */
+    struct map made;     /* the same, of all that there were */
     struct map libs;     /* key of (app, id): IO_LIBRARY found it whole */
     struct map dirs;     /* app -> struct outdir, borrowed: IO_TOKEN found it */
     struct map keys;     /* own number -> public key's number in sim->pairs */
@@ -199,7 +200,10 @@ struct app_sim {
     bool killed, excused; /* it may fail, for this reason: */
     const char *excuse;
     uint32_t host_failures;
-    struct map stages; /* number in messages -> job << 8 | stage of the job */
+    struct map stages;   /* number in messages -> job << 8 | stage of the job */
+    struct map begun;    /* (stage, part) -> attempts that began in a host */
+    struct map attempts; /* (stage, part, attempt) that began in a host */
+    bool copied;         /* its scheduler had reasons to run a task more than once */
 };
 
 struct proc {
@@ -255,6 +259,7 @@ struct link {
     uint32_t life[2];
     conn_id conn[2];                   /* of end 1: given with its first frame */
     bool attached[2];                  /* that end still knows it */
+    bool stalled;                      /* about to be cut: nothing gets through */
     bool accepted, up, silent, broken; /* broken: its ends hear so soon */
     uint64_t rst_at;                   /* silent: sending after this tells the sender */
     enum role dialler_role, acceptor_role;
@@ -352,6 +357,7 @@ struct sim {
     struct proc procs[PROCS_MAX];
     uint32_t nprocs;
     bool same_ports, neighbours;
+    bool big;      /* one job of thousands of short tasks */
     uint64_t pace; /* tasks take so many times longer */
     uint32_t time_ms_max, attempts_max, slots_max;
     uint8_t manager_key[KEY_BYTES], join_key[KEY_BYTES], user_key[KEY_BYTES];
@@ -370,6 +376,7 @@ struct sim {
     uint64_t store_epoch, store_next_app, store_at;
     struct map durable; /* app -> 1 + whether ended, when PERSISTED was told to this life */
     struct map leases;  /* id -> struct lease_seen, owned */
+    struct buf joining; /* of uint64_t: applications that the JOIN being read names */
     /* quiet? */
     uint64_t quiet_since;
 };
@@ -490,6 +497,7 @@ enum fault fault_of_crash(enum proc_kind kind);
 
 /* check.c: what must hold */
 void check_send(struct proc *p, conn_id conn, struct bytes frame); /* before it goes out */
+void check_begins(struct thost *h);                                /* a task, in a host */
 void check_received(struct proc *p, struct bytes frame);           /* before the core reads it */
 void check_event(struct proc *p, const struct sched_event *e);
 void check_step(struct proc *p);
@@ -500,6 +508,6 @@ void check_end(struct sim *s);
 const char *inside_executor_left(const struct executor *x);
 const char *inside_executor_bounds(const struct executor *x);
 const char *inside_manager_left(const struct manager *m);
-const char *inside_manager_bounds(const struct manager *m);
+const char *inside_manager_bounds(const struct manager *m, uint64_t now);
 
 #endif

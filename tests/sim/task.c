@@ -100,7 +100,8 @@ static void put_result(struct thost *h)
     struct rec_report r = { .rows = h->got.n };
     struct buf file = { 0 };
     struct bytes all = { (const uint8_t *)h->got.v, h->got.n * (uint32_t)sizeof *h->got.v };
-    bool block = sim_mix(h->recipe.seed, h->task.part, 9) % 4 == 0 && all.n;
+    bool block =
+        all.n > RESULT_INLINE_BYTES_MAX || (all.n && sim_mix(h->recipe.seed, h->task.part, 9) % 4 == 0);
     if (block) {
         buf_put(&file, all.p, all.n);
         scratch_put(h, &file);
@@ -190,7 +191,8 @@ static void compute(struct thost *h)
 {
     struct sim *s = h->sim;
     h->phase = PHASE_COMPUTE;
-    h->takes = s->pace * sim_between(s, MSEC, sim_below(s, 8) ? 60 * MSEC : 400 * MSEC);
+    h->takes = s->big ? sim_between(s, 50 * US, MSEC)
+                      : s->pace * sim_between(s, MSEC, sim_below(s, 8) ? 60 * MSEC : 400 * MSEC);
     if (h->verdict == FAULT_STRAGGLER || h->verdict == FAULT_TASK_HANG)
         h->takes = sim_between(s, 2 * SEC, 40 * SEC);
     if (h->verdict == FAULT_TASK_HANG && s->time_ms_max)
@@ -277,7 +279,7 @@ static void input_fetched(struct thost *h, const struct msg_fetched *m, const st
     for (uint32_t i = 0; i < m->got.n; i++) {
         const struct rec_want *w = (const struct rec_want *)h->wants.p + h->asked + i;
         const struct rec_got *g = &m->got.v[i];
-        bool lost = g->code == 0 && fault_hits(h->sim, FAULT_BLOCK_LOST);
+        bool lost = g->code == 0 && !h->sim->big && fault_hits(h->sim, FAULT_BLOCK_LOST);
         const struct blob *b = g->code == 0 && ref < a->nblocks ? disk_open(h->x, &a->blocks[ref++]) : NULL;
         if (lost && w->kind == WANT_DRIVER) /* which counts: no map can be run again for it */
             work_failed(h->sim, h->app, h->task.stage, h->task.part);
@@ -341,7 +343,7 @@ static void read_input(struct thost *h)
     const struct rec_input *in = &h->st->m->inputs.v[h->input];
     h->phase = PHASE_INPUT;
     h->asked = 0;
-    h->batch = (uint32_t)sim_between(h->sim, 1, 64);
+    h->batch = (uint32_t)sim_between(h->sim, h->sim->big ? 32 : 1, 64);
     buf_reset(&h->wants);
     buf_reset(&h->want_maps);
     if (in->shuffle != UINT32_MAX)
@@ -432,6 +434,7 @@ void task_begin(struct thost *h)
     s->running++;
     sim_trace(s, "%s host %llu begins %u.%u.%u", h->x->name, (unsigned long long)h->id, h->task.stage,
               h->task.part, h->task.attempt);
+    check_begins(h);
     h->verdict = draw_verdict(h);
     read_input(h);
 }

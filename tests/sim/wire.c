@@ -32,7 +32,7 @@ static void schedule(struct sim *s, struct link *l, int from)
 {
     struct pipe_sim *q = &l->pipe[from];
     struct item *it = head_of(q);
-    if (q->scheduled || !it)
+    if (q->scheduled || !it || l->stalled)
         return;
     q->scheduled = true;
     struct todo *t = sim_after(s, it->at > s->now ? it->at - s->now : 0, on_arrival, NULL);
@@ -196,7 +196,7 @@ static void on_arrival(struct sim *s, struct todo *t)
     struct item *it = head_of(q);
     uint64_t until = s->blocked[l->end[from]->node][l->end[!from]->node];
     q->scheduled = false;
-    if (!it)
+    if (!it || l->stalled)
         return;
     if (until > it->at && until > s->now) /* sent again once the way is free */
         it->at = until + sim_between(s, MSEC, 300 * MSEC);
@@ -411,22 +411,45 @@ void wire_died(struct proc *p, bool in_silence, bool flushed)
     }
 }
 
+/* Those that carry tasks are more interesting than those that carry beats. */
+static uint32_t weight(const struct link *l)
+{
+    return l->end[0]->kind == PROC_DRIVER && l->end[1]->kind == PROC_EXECUTOR && l->port == l->end[1]->port
+               ? 5
+               : 1;
+}
+
 struct link *wire_some(struct sim *s)
 {
     uint32_t n = 0;
     struct link *chosen = NULL;
     MAP_EACH(&s->links, i) {
         struct link *l = map_at(&s->links, i);
-        if (l->up && !l->silent && l->attached[0] && l->end[0]->kind != PROC_USER && sim_below(s, ++n) == 0)
+        if (!l->up || l->silent || l->stalled || !l->attached[0] || l->end[0]->kind == PROC_USER)
+            continue;
+        n += weight(l);
+        if (sim_below(s, n) < weight(l))
             chosen = l;
     }
     return chosen;
 }
 
+static void on_cut(struct sim *s, struct todo *t)
+{
+    struct link *l = t->x;
+    l->stalled = false;
+    sim_trace(s, "FAULT the connection between %s and %s is cut", l->end[0]->name, l->end[1]->name);
+    if (l->up && !l->silent)
+        break_both(s, l, false);
+    for (int e = 0; e < 2; e++)
+        schedule(s, l, e);
+}
+
+/* What is sent in its last moments is among what may be lost. */
 void wire_fault_cut(struct sim *s, struct link *l)
 {
-    sim_trace(s, "FAULT the connection between %s and %s is cut", l->end[0]->name, l->end[1]->name);
-    break_both(s, l, false);
+    l->stalled = true;
+    sim_after(s, sim_below(s, sim_chance(s, 500000) ? 2 * MSEC : 400 * MSEC), on_cut, NULL)->x = l;
 }
 
 void wire_fault_half_open(struct sim *s, struct link *l)

@@ -292,7 +292,9 @@ uint32_t work_failures(const struct work *w)
 static void draw_source(struct sim *s, struct work *w, struct recipe *r, uint32_t input)
 {
     r->shuffle[input] = STAGE_NO_SHUFFLE;
-    r->ntasks[input] = (uint32_t)sim_between(s, 1, sim_chance(s, 200000) ? 24 : 6);
+    r->ntasks[input] = (uint32_t)sim_between(s, 1, sim_chance(s, 150000) ? 60 : 10);
+    if (s->big && r->stage == 0 && input == 0)
+        r->ntasks[input] = (uint32_t)sim_between(s, 5000, 7000);
     if (!sim_chance(s, 150000))
         return;
     struct buf *b = &w->served_bytes[r->stage][input];
@@ -322,7 +324,7 @@ static void draw_stage(struct sim *s, struct work *w, uint32_t i, uint32_t nstag
         if (k == 0 && i > 0) {
             r->shuffle[k] = i - 1;
             r->shuffle_kind[k] = w->recipes[i - 1].kind;
-            r->ntasks[k] = sim_chance(s, 700000) ? (uint32_t)sim_between(s, 1, 5) : 0;
+            r->ntasks[k] = s->big || sim_chance(s, 700000) ? (uint32_t)sim_between(s, 1, 5) : 0;
         } else
             draw_source(s, w, r, k);
         w->inputs[i][k] = (struct stage_input){ r->ntasks[k], r->shuffle[k] };
@@ -331,7 +333,7 @@ static void draw_stage(struct sim *s, struct work *w, uint32_t i, uint32_t nstag
 
 void work_make(struct sim *s, struct app_sim *a, uint32_t app_index, struct work *w, uint32_t job)
 {
-    uint32_t nstages = (uint32_t)sim_between(s, 1, 3);
+    uint32_t nstages = (uint32_t)sim_between(s, 1, s->big ? 2 : 3);
     bool saves = sim_chance(s, 500000);
     (void)a;
     for (uint32_t i = 0; i < nstages; i++) {

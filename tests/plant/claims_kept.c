@@ -1,9 +1,0 @@
-/* claims_kept.c - a planted bug: the manager never gives up a driver's claim that no executor confirms. */
-#include "tests/plant/plant.h"
-
-extern const struct plant plant_claims_kept;
-const struct plant plant_claims_kept = {
-    .name = "claims_kept",
-    .breaks = "the manager never gives up a driver's claim that no executor confirms",
-    .checks = "ended-in-time,result",
-};
