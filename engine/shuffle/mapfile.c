@@ -49,7 +49,8 @@ int mapfile_put(struct mapfile *m, const struct batch *b, const uint8_t *normal,
 {
     if (m->kind == MAP_RANGE) {
         struct map_frame f = { .offset = spillfile_end(&m->file), .rows = b->rows, .n = n };
-        memcpy(f.first, normal, n);
+        if (n)
+            memcpy(f.first, normal, n);
         buf_put(&m->index, &f, sizeof f);
     }
     m->rows += b->rows;
