@@ -266,6 +266,8 @@ void on_recall(struct executor *x, struct app *a, const struct msg_recall *m);
 void on_cancel(struct executor *x, struct app *a, const struct msg_cancel *m);
 void tasks_dispatch(struct executor *x, struct app *a);
 void tasks_give_back(struct executor *x, struct app *a); /* RECALLED: all that is unstarted */
+void task_give_back(struct executor *x, struct app *a,
+                    struct run task); /* RECALLED: one that a host had begun */
 void on_host_done(struct executor *x, struct host *h, const struct msg_done *m, const char *tail);
 void report_fail(struct executor *x, struct app *a, struct run task, enum cause cause, int signal,
                  uint64_t peak, uint64_t ms, const char *words, const char *tail);

@@ -155,11 +155,16 @@ static void end_words(const struct host *h, const struct event *ev, enum cause c
         snprintf(out, size, "its process exited with %d", ev->exited.code);
 }
 
-/* The task that it was in, by its own account where that is one of those that it had. */
-static bool blamed(struct host *h, const struct event *ev, struct run *r)
+/* The task that it was in, by its own account, if that is one of those that it had. */
+static bool begun(struct host *h, const struct event *ev, struct run *r)
 {
     *r = (struct run){ ev->exited.stage, ev->exited.part, 1, ev->exited.attempt };
-    if (ev->exited.ran && runs_remove(&h->under_way, *r, NULL))
+    return ev->exited.ran && runs_remove(&h->under_way, *r, NULL) > 0;
+}
+
+static bool blamed(struct host *h, const struct event *ev, struct run *r)
+{
+    if (begun(h, ev, r))
         return true;
     if (h->state == HOST_ENDING)
         *r = h->blamed;
@@ -185,7 +190,8 @@ static void reap_tasks(struct executor *x, struct host *h, const struct event *e
                     (x->now - h->head_since_ns) / MS, words, ev->exited.tail ? ev->exited.tail : "");
         if (FERRO_PLANT(failed_attempt_runs_on))
             runs_push(&a->queue, r);
-    }
+    } else if (!fails && begun(h, ev, &r))
+        task_give_back(x, a, r); /* an attempt runs once: what it wrote may be there still */
     while (runs_pop(&h->under_way, UINT32_MAX, &r))
         runs_push(&a->queue, r);
 }

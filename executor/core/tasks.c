@@ -48,6 +48,14 @@ void tasks_give_back(struct executor *x, struct app *a)
     recall(x, a, UINT32_MAX, UINT64_MAX);
 }
 
+void task_give_back(struct executor *x, struct app *a, struct run task)
+{
+    struct buf back = { 0 };
+    buf_put(&back, &task, sizeof task);
+    tell_recalled(x, a, &back);
+    buf_fini(&back);
+}
+
 /* ---- in -------------------------------------------------------------------- */
 
 static void queue_ranges(struct executor *x, struct app *a, const struct msg_tasks *m)
