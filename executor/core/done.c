@@ -85,7 +85,8 @@ static void walk(struct executor *x, struct app *a, uint64_t upto, bool send)
             break;
         at += whole;
     }
-    memmove(a->unacked.p, a->unacked.p + keep, a->unacked.n - keep);
+    if (keep)
+        memmove(a->unacked.p, a->unacked.p + keep, a->unacked.n - keep);
     a->unacked.n -= keep;
 }
 

@@ -1,0 +1,209 @@
+/* test_host.c - a real task host: it loads, runs, reports, dies and is confined. */
+#include "tests/unit/rig_host.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SOURCE(functions) \
+    "#include <ferro.h>\n#include <errno.h>\n#include <fcntl.h>\n#include <signal.h>\n#include " \
+    "<stdio.h>\n#include <stdlib.h>\n" \
+    "#include <sys/mman.h>\n#include <sys/socket.h>\n#include <sys/wait.h>\n#include <unistd.h>\n" \
+    "#define FILTER(name) FERRO_API bool name(fe_task *t, fe_slice key, fe_slice value); \\\n" \
+    "    FERRO_API bool name(fe_task *t, fe_slice key, fe_slice value)\n" functions \
+    "\nstatic int job(fe_app *a, int n, char **v) { (void)a; (void)n; (void)v; return 0; " \
+    "}\nFERRO_JOB(\"job\", job)\n"
+
+static void ready(struct rig_host *r)
+{
+    char words[513];
+    const struct came *c = rig_host_await(r);
+    cr_assert_eq(c->tag, MSG_HOST_READY, "tag %u, exit %d, signal %d: %s", c->tag, c->code, c->signal,
+                 c->tail);
+    bytes_text(((const struct msg_host_ready *)c->msg)->words, words, sizeof words);
+    cr_assert_str_eq(words, "");
+}
+
+static const struct rec_report *report(struct rig_host *r)
+{
+    const struct came *c = rig_host_await(r);
+    cr_assert_eq(c->tag, MSG_DONE, "tag %u, exit %d, signal %d: %s", c->tag, c->code, c->signal, c->tail);
+    const struct msg_done *m = c->msg;
+    cr_assert_eq(m->reports.n, 1);
+    return &m->reports.v[0];
+}
+
+static void fails_with(struct rig_host *r, uint32_t part, const char *words)
+{
+    char said[513];
+    rig_host_tasks(r, part, 1);
+    const struct rec_report *p = report(r);
+    bytes_text(p->words, said, sizeof said);
+    cr_assert(strstr(said, words), "'%s' where '%s' was to be", said, words);
+}
+
+Test(host, runs_tasks_and_tells_all_of_them, .timeout = 60)
+{
+    struct rig_host r;
+    rig_host_init(&r, SOURCE("FILTER(odd) { (void)t; (void)key; return fe_i64(value) & 1; }"), true, NULL);
+    ready(&r);
+    rig_host_stage(&r, "odd", 1000);
+    rig_host_tasks(&r, 0, 256);
+    bool seen[256] = { false };
+    for (uint32_t told = 0; told < 256;) {
+        const struct came *c = rig_host_await(&r);
+        cr_assert_eq(c->tag, MSG_DONE);
+        const struct msg_done *m = c->msg;
+        uint32_t before = told;
+        for (uint32_t i = 0; i < m->runs.n; i++)
+            for (uint32_t k = 0; k < m->runs.v[i].count; k++, told++)
+                seen[m->runs.v[i].first + k] = true;
+        for (uint32_t i = 0; i < m->reports.n; i++, told++) {
+            cr_assert_eq(m->reports.v[i].cause, CAUSE_OK);
+            seen[m->reports.v[i].part] = true;
+        }
+        cr_assert(m->busy_ns > 0 && told - before <= 64);
+    }
+    for (uint32_t i = 0; i < 256; i++)
+        cr_assert(seen[i], "task %u", i);
+    rig_host_fini(&r);
+}
+
+Test(host, tells_an_error_with_its_words, .timeout = 60)
+{
+    struct rig_host r;
+    rig_host_init(&r,
+                  SOURCE("FILTER(no) { (void)key; (void)value; fprintf(stderr, \"look here\\n\"); fe_fail(t, "
+                         "\"no good\"); return true; }"),
+                  true, NULL);
+    ready(&r);
+    rig_host_stage(&r, "no", 10);
+    fails_with(&r, 3, "no good");
+    cr_assert(strstr(r.now->tail, "look here"), "its stderr was '%s'", r.now->tail);
+    rig_host_fini(&r);
+}
+
+Test(host, a_crash_ends_it_and_says_where_it_was, .timeout = 60)
+{
+    struct rig_host r;
+    rig_host_init(&r,
+                  SOURCE("FILTER(boom) { (void)t; (void)key; if (fe_i64(value) == 7) { fputs(\"boom\", "
+                         "stderr); raise(SIGSEGV); } return true; }"),
+                  true, NULL);
+    ready(&r);
+    rig_host_stage(&r, "boom", 10);
+    rig_host_tasks(&r, 0, 10);
+    while (rig_host_await(&r)->tag)
+        ;
+    cr_assert_eq(r.now->signal, SIGSEGV);
+    cr_assert(r.now->ran && r.now->part == 7, "it was in %u", r.now->part);
+    cr_assert(strstr(r.now->tail, "boom"));
+    rig_host_fini(&r);
+}
+
+Test(host, a_task_that_exits_is_an_exit, .timeout = 60)
+{
+    struct rig_host r;
+    rig_host_init(&r, SOURCE("FILTER(leave) { (void)t; (void)key; (void)value; exit(3); }"), true, NULL);
+    ready(&r);
+    rig_host_stage(&r, "leave", 1);
+    rig_host_tasks(&r, 0, 1);
+    const struct came *c = rig_host_await(&r);
+    cr_assert(c->tag == 0 && c->code == 3 && c->ran);
+    rig_host_fini(&r);
+}
+
+Test(host, is_confined, .timeout = 60)
+{
+    struct rig_host r;
+    rig_host_init(
+        &r,
+        SOURCE("#define TRY(what) do { errno = 0; if ((long)(what) >= 0) fe_fail(t, \"allowed: \" #what); } "
+               "while (0)\n"
+               "FILTER(try) { (void)key; TRY(socket(AF_INET, SOCK_STREAM, 0)); TRY(socket(AF_UNIX, "
+               "SOCK_STREAM, 0));"
+               " TRY(open(\"/etc/passwd\", O_RDONLY)); TRY(open(\"/tmp/ferro-test-leak\", O_WRONLY | "
+               "O_CREAT, 0600));"
+               " TRY(fork()); TRY(kill(getppid(), 0)); TRY(execl(\"/bin/true\", \"true\", NULL));"
+               " if (!fopen(\"/usr/include/stdio.h\", \"r\")) fe_fail(t, \"what it may read it can't\");"
+               " void *p = malloc(1 << 20); if (!p) fe_fail(t, \"no memory\"); free(p);"
+               " if (kill(getpid(), 0)) fe_fail(t, \"its own signals are gone\");"
+               " char name[] = \"/dev/null\"; if (open(name, O_WRONLY) < 0) fe_fail(t, \"no /dev/null\");"
+               " (void)value; return true; }"),
+        true, "/usr/include");
+    ready(&r);
+    rig_host_stage(&r, "try", 1);
+    rig_host_tasks(&r, 0, 1);
+    char words[513];
+    bytes_text(report(&r)->words, words, sizeof words);
+    cr_assert_str_eq(words, "");
+    rig_host_fini(&r);
+}
+
+Test(host, its_own_memory_is_measured_and_files_are_not, .timeout = 60)
+{
+    struct rig_host r;
+    rig_host_init(&r,
+                  SOURCE("FILTER(eat) { (void)t; (void)key; (void)value; char *p = malloc(80 << 20);"
+                         " for (long i = 0; i < 80 << 20; i += 4096) ((volatile char *)p)[i] = 1; fe_fail(t, "
+                         "\"%d\", p[5]); return true; }"),
+                  true, NULL);
+    ready(&r);
+    procs_measure(r.procs);
+    cr_assert_gt(r.memory, 0);
+    uint64_t before = r.memory;
+    rig_host_stage(&r, "eat", 1);
+    rig_host_tasks(&r, 0, 1);
+    cr_assert_gt(report(&r)->peak_bytes, 80 << 20);
+    procs_measure(r.procs);
+    cr_assert_geq(r.memory, before + (79 << 20));
+    rig_host_fini(&r);
+}
+
+Test(host, what_is_no_job_is_said_to_be_none, .timeout = 60)
+{
+    struct rig_host r;
+    char words[513];
+    rig_host_init(&r, "int nothing;\n", true, NULL);
+    const struct came *c = rig_host_await(&r);
+    cr_assert_eq(c->tag, MSG_HOST_READY);
+    bytes_text(((const struct msg_host_ready *)c->msg)->words, words, sizeof words);
+    cr_assert(strstr(words, "not a Ferro job"), "%s", words);
+    rig_host_fini(&r);
+}
+
+Test(host, cancelled_tasks_that_wait_do_not_run, .timeout = 60)
+{
+    struct rig_host r;
+    rig_host_init(&r, SOURCE("FILTER(slow) { (void)t; (void)key; (void)value; usleep(20000); return true; }"),
+                  true, NULL);
+    ready(&r);
+    rig_host_stage(&r, "slow", 100);
+    rig_host_tasks(&r, 0, 10);
+    struct rec_run five = { 1, 2, 5, 1 };
+    rig_host_send(&r, MSG_CANCEL, &(struct msg_cancel){ .app = 7, .runs = { &five, 1 } }, NULL, 0);
+    bool seen[10] = { false };
+    while (!seen[9]) {
+        const struct came *c = rig_host_await(&r);
+        cr_assert_eq(c->tag, MSG_DONE);
+        const struct msg_done *m = c->msg;
+        for (uint32_t i = 0; i < m->reports.n; i++)
+            seen[m->reports.v[i].part] = true;
+    }
+    for (uint32_t i = 0; i < 10; i++)
+        cr_assert_eq(seen[i], i < 2 || i >= 7, "task %u", i);
+    rig_host_fini(&r);
+}
+
+Test(host, one_that_is_killed_was_in_no_task)
+{
+    struct rig_host r;
+    rig_host_init(&r, SOURCE(""), true, NULL);
+    procs_kill(r.procs, 1);
+    while (rig_host_await(&r)->tag)
+        ;
+    cr_assert_eq(r.now->signal, SIGKILL);
+    cr_assert_not(r.now->ran);
+    rig_host_fini(&r);
+}
