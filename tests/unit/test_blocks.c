@@ -1,0 +1,240 @@
+/* test_blocks.c - an executor's files: trees, locks, adoption, and the threads that do the work. */
+#include "common/proto/proto.h"
+#include "executor/blocks/io.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const uint8_t one[ID_BYTES] = "incarnation one.", two[ID_BYTES] = "incarnation two.";
+static char dir[64], out[96];
+static const char *writes[2];
+static struct files files;
+static struct io *io;
+
+static void begin(void)
+{
+    struct error e;
+    snprintf(dir, sizeof dir, "/tmp/ferro-test-blocks-XXXXXX");
+    cr_assert(mkdtemp(dir));
+    snprintf(out, sizeof out, "%s/out", dir);
+    mkdir(out, 0700);
+    writes[0] = out;
+    cr_assert_eq(files_open(&files, dir, dir, one, &e), 0, "%s", e.words);
+    io = io_new(&files, writes, &e);
+    cr_assert(io, "%s", e.words);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+static void end(void)
+{
+    io_free(&io);
+    files_close(&files);
+    nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(blocks, .init = begin, .fini = end, .timeout = 30);
+
+static void put(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    cr_assert(f, "%s", path);
+    fputs(text, f);
+    fclose(f);
+}
+
+static struct io_done perform(struct action *a)
+{
+    struct io_done d;
+    struct pollfd p = { .fd = io_fd(io), .events = POLLIN };
+    a->kind = ACT_IO;
+    a->id = 77;
+    io_put(io, a);
+    while (!io_take(io, &d))
+        cr_assert_gt(poll(&p, 1, 10000), 0, "no answer");
+    cr_assert_eq(d.id, 77);
+    return d;
+}
+
+static struct io_done simple(enum io_op op, uint32_t stage, struct block_id id)
+{
+    struct action a = { .app = 7, .stage = stage };
+    a.io.op = op;
+    a.io.block = id;
+    return perform(&a);
+}
+
+static int64_t write_block(uint32_t stage, struct block_id id, const char *text)
+{
+    struct action a = { .app = 7, .stage = stage };
+    a.io.op = IO_WRITE;
+    a.io.block = id;
+    a.io.bytes = bytes_of(text);
+    return perform(&a).result;
+}
+
+static char *scratch_file(uint64_t host, const char *name, char path[256])
+{
+    char folder[128];
+    files_host_open(&files, host);
+    snprintf(path, 256, "%s/%s", files_host_path(&files, false, host, folder, sizeof folder), name);
+    return path;
+}
+
+static int64_t adopt(uint64_t host)
+{
+    struct action a = { .app = 7, .stage = 1, .part = 2, .attempt = 3 };
+    a.io.op = IO_ADOPT;
+    a.io.host = host;
+    a.io.block = block_output(1, 2, 3);
+    return perform(&a).result;
+}
+
+Test(blocks, a_hosts_file_becomes_a_block_and_is_served)
+{
+    char path[256];
+    put(scratch_file(5, "1.2.3", path), "0123456789");
+    cr_assert_eq(adopt(5), 10);
+    cr_assert_neq(access(path, F_OK), 0, "it is the host's no more");
+    struct action a = { .app = 7, .conn = 9 };
+    struct head head;
+    struct arena arena = { 0 };
+    a.io.op = IO_SERVE;
+    a.io.block = block_output(1, 2, 3);
+    a.io.offset = 4;
+    a.io.length = 3;
+    a.io.tag = 12;
+    io_stamp(io, 3, 4);
+    struct io_done d = perform(&a);
+    cr_assert(d.result == 3 && d.conn == 9);
+    const struct msg_block_data *m =
+        proto_decode(&arena, (struct bytes){ d.frame.p, (uint32_t)d.frame.n }, &head, NULL);
+    cr_assert(m && head.epoch == 3 && head.generation == 4);
+    cr_assert(m->tag == 12 && m->offset == 4 && m->total == 10 && bytes_eq(m->bytes, bytes_of("456")));
+    buf_fini(&d.frame);
+    arena_fini(&arena);
+    a.io.length = 30;
+    cr_assert_lt(perform(&a).result, 0, "past its end");
+}
+
+Test(blocks, what_is_no_plain_file_of_its_own_is_not_adopted)
+{
+    char path[256], other[256];
+    scratch_file(5, "1.2.3", path);
+    cr_assert_eq(symlink("/etc/passwd", path), 0);
+    cr_assert_lt(adopt(5), 0, "a link");
+    unlink(path);
+    put(scratch_file(5, "other", other), "x");
+    cr_assert_eq(link(other, path), 0);
+    cr_assert_lt(adopt(5), 0, "a file with two names could still be written");
+    unlink(path);
+    mkdir(path, 0700);
+    cr_assert_lt(adopt(5), 0, "a folder");
+}
+
+Test(blocks, freeing_a_stage_leaves_the_others)
+{
+    struct block_id a = block_output(1, 0, 1), b = block_output(2, 0, 1);
+    cr_assert_eq(write_block(1, a, "one"), 3);
+    cr_assert_eq(write_block(2, b, "two"), 3);
+    cr_assert_eq(simple(IO_FREE, 1, a).result, 0);
+    cr_assert_lt(files_open_block(&files, 7, a), 0);
+    int fd = files_open_block(&files, 7, b);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    cr_assert_eq(simple(IO_FREE, UINT32_MAX, a).result, 0);
+    cr_assert_lt(files_open_block(&files, 7, b), 0);
+}
+
+Test(blocks, a_library_must_be_what_it_is_called)
+{
+    struct block_id right = block_of_content("code", 4), wrong = block_of_content("other", 5);
+    write_block(UINT32_MAX, right, "code");
+    write_block(UINT32_MAX, wrong, "code");
+    cr_assert_lt(simple(IO_LIBRARY, 0, wrong).result, 0);
+    cr_assert_eq(io_library_fd(io, 7, wrong), -1);
+    cr_assert_eq(simple(IO_LIBRARY, 0, right).result, 0);
+    int fd = io_library_fd(io, 7, right);
+    cr_assert_geq(fd, 0);
+    cr_assert_lt(pwrite(fd, "x", 1, 0), 0, "and can't be changed any more");
+}
+
+static int64_t token(const char *path, const char *says)
+{
+    struct action a = { .app = 7, .stage = 4 };
+    a.io.op = IO_TOKEN;
+    a.io.path = path;
+    a.io.bytes = (struct bytes){ (const uint8_t *)says, ID_BYTES };
+    return perform(&a).result;
+}
+
+Test(blocks, output_goes_only_where_the_token_is_and_the_operator_allows)
+{
+    char inside[160], outside[160], part[160];
+    snprintf(inside, sizeof inside, "%s/token", out);
+    snprintf(outside, sizeof outside, "%s/token", dir);
+    put(inside, "sixteen bytes it");
+    put(outside, "sixteen bytes it");
+    cr_assert_eq(token(outside, "sixteen bytes it"), -ENOENT);
+    cr_assert_eq(token(inside, "something else.."), -ESTALE);
+    cr_assert_lt(io_save_open(io, 7, 4, 0, 1), 0, "no folder was proven yet");
+    cr_assert_eq(token(inside, "sixteen bytes it"), 0);
+    int fd = io_save_open(io, 7, 4, 0, 1);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, "old", 3), 3);
+    close(fd);
+    fd = io_save_open(io, 7, 4, 0, 1);
+    cr_assert_geq(fd, 0, "the same attempt again, by another host");
+    struct stat st;
+    cr_assert(fstat(fd, &st) == 0 && st.st_size == 0);
+    close(fd);
+    cr_assert_lt(io_save_open(io, 7, 5, 0, 1), 0, "another stage's is not this one's");
+    snprintf(part, sizeof part, "%s/0.1", out);
+    cr_assert_eq(access(part, F_OK), 0);
+    simple(IO_FREE, 4, block_output(4, 0, 1));
+    cr_assert_lt(io_save_open(io, 7, 4, 0, 2), 0);
+}
+
+Test(blocks, a_neighbour_is_read_when_it_is_what_its_owner_says)
+{
+    struct block_id id = block_output(1, 0, 1);
+    write_block(1, id, "12345");
+    int fd = files_open_neighbour(dir, one, 7, id, 5);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    cr_assert_lt(files_open_neighbour(dir, one, 7, id, 6), 0);
+    cr_assert_lt(files_open_neighbour(dir, two, 7, id, 5), 0);
+}
+
+Test(blocks, a_starting_executor_removes_only_what_the_dead_left)
+{
+    struct error e;
+    struct files other, third;
+    char dead[160], path[256];
+    snprintf(dead, sizeof dead, "%s/0123456789abcdef0123456789abcdef", dir);
+    mkdir(dead, 0700);
+    snprintf(path, sizeof path, "%s/lock", dead);
+    put(path, "");
+    cr_assert_eq(files_open(&other, dir, dir, two, &e), 0, "%s", e.words);
+    cr_assert_neq(access(dead, F_OK), 0);
+    cr_assert_eq(access(files.fast.path, F_OK), 0);
+    static const uint8_t three[ID_BYTES] = "incarnation 3...";
+    cr_assert_eq(files_open(&third, dir, dir, three, &e), 0, "%s", e.words);
+    cr_assert_eq(access(other.fast.path, F_OK), 0, "its owner lives");
+    files_close(&third);
+    files_close(&other);
+}
