@@ -37,8 +37,10 @@ void links_dial(struct sched *s, struct exec *x)
         x->since_ns = s->now;
     if (!x->control.conn)
         dial(s, x, &x->control);
-    if (!x->data.conn)
+    if (!x->data.conn) {
+        x->data_since_ns = s->now;
         dial(s, x, &x->data);
+    }
     sched_wake(s, s->now + REACH_NS);
 }
 
