@@ -9,10 +9,13 @@
 #include "common/base/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static const uint64_t check_after_ns[] = { 0, 1000000, 10000000, 100000000 };
 enum { CHECKS = sizeof check_after_ns / sizeof *check_after_ns };
@@ -69,6 +72,29 @@ static uint64_t rid_number(enum plane plane, const uint8_t rid[RID_BYTES])
     return number;
 }
 
+/* Never the same for two sockets, unlike the descriptor's number.  0: no TCP socket. */
+static uint64_t socket_cookie(int fd)
+{
+    uint64_t cookie = 0;
+    int protocol = 0;
+    socklen_t size = sizeof cookie, protocol_size = sizeof protocol;
+    if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &protocol_size) || protocol != IPPROTO_TCP)
+        return 0;
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) ? 0 : cookie;
+}
+
+/* Close its connection, and nobody else's: libzmq's thread may have closed that descriptor, and any other
+ * thread may have got its number for anything.  A duplicate holds on to whatever it is while we look. */
+static void socket_shut(const struct peer *p)
+{
+    int fd = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (p->cookie && socket_cookie(fd) == p->cookie)
+        shutdown(fd, SHUT_RDWR);
+    close(fd);
+}
+
 static struct peer *peer_new(struct net *n, enum plane plane, const uint8_t rid[RID_BYTES], zmq_msg_t *frame)
 {
     const char *user = zmq_msg_gets(frame, "User-Id");
@@ -82,6 +108,7 @@ static struct peer *peer_new(struct net *n, enum plane plane, const uint8_t rid[
         .conn = n->next_conn++, .plane = plane, .fd = zmq_msg_get(frame, ZMQ_SRCFD), .by = by
     };
     memcpy(p->rid, rid, RID_BYTES);
+    p->cookie = socket_cookie(p->fd);
     map_put(&n->peers, p->conn, p);
     map_put(&n->peers_by_rid, rid_number(plane, rid), p);
     map_put(&n->peers_by_fd, (uint64_t)p->fd, p);
@@ -100,8 +127,7 @@ void peer_forget(struct net *n, struct peer *p)
 /* It stays known until its socket is seen to be gone: what libzmq had queued of it must not look like a new peer. */
 void peer_cut(struct net *n, struct peer *p)
 {
-    if (map_get(&n->peers_by_fd, (uint64_t)p->fd) == p)
-        shutdown(p->fd, SHUT_RDWR); /* never close(2): libzmq owns it */
+    socket_shut(p);
     p->by = NULL;
     p->checks = 0;
     p->check_ns = 1;

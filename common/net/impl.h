@@ -30,7 +30,8 @@ struct peer {
     conn_id conn;
     enum plane plane;
     uint8_t rid[RID_BYTES];
-    int fd;                    /* of its last first frame: may be reused by libzmq once closed */
+    int fd;                    /* of its first frame: may be anybody's once libzmq has closed it */
+    uint64_t cookie;           /* the kernel's own name of that socket; 0: unknown */
     const struct admitted *by; /* borrowed; NULL: cut, and kept only until libzmq has closed it */
     uint64_t check_ns;         /* its socket seemed to close: look again then; 0: no */
     int checks;

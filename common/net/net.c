@@ -133,7 +133,7 @@ static void routers_close(struct net *n)
 static void free_all(struct map *m)
 {
     MAP_EACH(m, i)
-    free(map_at(m, i));
+        free(map_at(m, i));
     map_fini(m);
 }
 
@@ -144,7 +144,7 @@ void net_free(struct net **np)
     if (!n)
         return;
     MAP_EACH(&n->dials, i)
-    dial_close(n, map_at(&n->dials, i));
+        dial_close(n, map_at(&n->dials, i));
     routers_close(n);
     resolver_free(&n->resolver);
     for (size_t i = 0; i < n->probes.n / sizeof(struct probe); i++)
@@ -353,8 +353,7 @@ static int items_make(struct net *n)
             item_add(n, n->router[i].monitor, -1, ZMQ_POLLIN);
             item_add(n, n->router[i].sock, -1, ZMQ_POLLIN);
         }
-    MAP_EACH(&n->dials, i)
-    {
+    MAP_EACH(&n->dials, i) {
         struct dial *d = map_at(&n->dials, i);
         if (d->sock && !d->dead) {
             item_add(n, d->monitor, -1, ZMQ_POLLIN);
@@ -399,8 +398,7 @@ static void resolved(struct net *n)
 
 static void dials_turn(struct net *n, enum plane plane)
 {
-    MAP_EACH(&n->dials, i)
-    {
+    MAP_EACH(&n->dials, i) {
         struct dial *d = map_at(&n->dials, i);
         if (d->plane == plane && d->sock && !d->dead)
             dial_frames(n, d);
@@ -410,8 +408,7 @@ static void dials_turn(struct net *n, enum plane plane)
 /* Dead dials are freed only here: nothing else holds on to one across a turn. */
 static void dials_sweep(struct net *n)
 {
-    MAP_EACH(&n->dials, i)
-    {
+    MAP_EACH(&n->dials, i) {
         struct dial *d = map_at(&n->dials, i);
         if (d->dead) {
             map_del(&n->dials, d->conn);
@@ -441,8 +438,7 @@ void net_poll(struct net *n, uint64_t deadline_ns)
     for (int i = 0; i < 2; i++)
         if (n->router[i].sock)
             accept_monitor(n, i);
-    MAP_EACH(&n->dials, i)
-    {
+    MAP_EACH(&n->dials, i) {
         struct dial *d = map_at(&n->dials, i);
         if (d->sock && !d->dead)
             dial_monitor(n, d);
