@@ -168,7 +168,8 @@ static int by_app(const void *a, const void *b)
 void act_store_rows(struct sim *s, struct buf *rows)
 {
     buf_put(rows, s->rows.p, s->rows.n);
-    qsort(rows->p, rows->n / sizeof(struct store_app), sizeof(struct store_app), by_app);
+    if (rows->n)
+        qsort(rows->p, rows->n / sizeof(struct store_app), sizeof(struct store_app), by_app);
     s->store_at = s->now;
     map_clear(&s->durable);
     for (size_t i = 0; i < rows->n / sizeof(struct store_app); i++) {

@@ -164,7 +164,7 @@ void check_send(struct proc *p, conn_id conn, struct bytes frame)
     struct error e;
     if (frame.n > PROTO_FRAME_BYTES_MAX)
         sim_fail(p->sim, "bounds", "%s sends a frame of %u bytes", p->name, frame.n);
-    if (!to || !memchr(tags, frame.p[1], sizeof tags))
+    if ((!to && p->kind == PROC_MANAGER) || !memchr(tags, frame.p[1], sizeof tags))
         return;
     const void *m = proto_decode(&arena, frame, &head, &e);
     if (!m)
@@ -239,7 +239,8 @@ void check_event(struct proc *p, const struct sched_event *e)
     uint64_t lost = 0;
     sim_trace(p->sim, "%s: event %s %u.%u.%u count=%u %s %s", p->name, e->name, e->stage, e->part, e->attempt,
               e->count, e->executor ? e->executor : "", e->words ? e->words : "");
-    if (!strcmp(e->name, "tasks.copied") || !strcmp(e->name, "task.straggles"))
+    if (!strcmp(e->name, "tasks.copied") || !strcmp(e->name, "task.straggles") ||
+        !strcmp(e->name, "fetch.failed"))
         p->sim->apps[p->d.index].copied = true;
     if (!strcmp(e->name, "task.committed"))
         committed(p, e);

@@ -47,9 +47,8 @@ static const char *reason(struct sim *s, const struct app_sim *a, const struct w
         return "killed";
     if (a->excused)
         return a->excuse;
-    if (work_failures(w) >= s->attempts_max)
-        return "a task failed too often";
-    return a->host_failures >= s->attempts_max ? "its hosts failed too often" : NULL;
+    return work_failures(w) + a->host_failures >= s->attempts_max ? "a task or its hosts failed too often"
+                                                                  : NULL;
 }
 
 /* ---- main ----------------------------------------------------------------------------- */

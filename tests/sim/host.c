@@ -287,7 +287,11 @@ void thost_spawn(struct proc *x, uint64_t id)
 
 static void on_killed(struct sim *s, struct todo *t)
 {
-    thost_exit(map_get(&s->hosts, t->a), 0, 9, "");
+    struct thost *h = map_get(&s->hosts, t->a);
+    bool over = s->time_ms_max && s->now - h->began > s->time_ms_max * MSEC * 9 / 10;
+    if (h->alive && h->counted && over && h->verdict != FAULT_TASK_HANG)
+        work_failed(s, h->app, h->task.stage, h->task.part); /* slow by chance, and past its limit */
+    thost_exit(h, 0, 9, "");
 }
 
 void thost_kill(struct proc *x, uint64_t id)

@@ -301,9 +301,10 @@ struct thost {
     struct recipe recipe;
     uint32_t input, in_part; /* the leaf, and the partition within */
     uint64_t takes;
-    struct buf wants;     /* of struct rec_want */
-    struct buf want_maps; /* of uint32_t: index into the STAGE's maps */
-    uint32_t asked, batch;
+    struct buf wants;            /* of struct rec_want */
+    struct buf want_maps;        /* of uint32_t: index into the STAGE's maps */
+    uint32_t asked, batch, lose; /* lose: 1 + index of the want that can't be had; 0: none */
+    uint64_t began;
     struct numbers got;
     struct map sums; /* of the hash shuffle being read: bucket -> struct sum, owned */
     struct inode *save;

@@ -279,7 +279,7 @@ static void input_fetched(struct thost *h, const struct msg_fetched *m, const st
     for (uint32_t i = 0; i < m->got.n; i++) {
         const struct rec_want *w = (const struct rec_want *)h->wants.p + h->asked + i;
         const struct rec_got *g = &m->got.v[i];
-        bool lost = g->code == 0 && !h->sim->big && fault_hits(h->sim, FAULT_BLOCK_LOST);
+        bool lost = g->code == 0 && h->lose == h->asked + i + 1;
         const struct blob *b = g->code == 0 && ref < a->nblocks ? disk_open(h->x, &a->blocks[ref++]) : NULL;
         if (lost && w->kind == WANT_DRIVER) /* which counts: no map can be run again for it */
             work_failed(h->sim, h->app, h->task.stage, h->task.part);
@@ -356,6 +356,8 @@ static void read_input(struct thost *h)
         want(h, &w, UINT32_MAX);
     } else
         work_source(&h->recipe, h->input, h->in_part, NULL, &h->got);
+    uint32_t n = (uint32_t)(h->wants.n / sizeof(struct rec_want));
+    h->lose = n && fault_hits(h->sim, FAULT_BLOCK_LOST) ? 1 + (uint32_t)sim_below(h->sim, n) : 0;
     ask_more(h);
 }
 
@@ -431,6 +433,7 @@ void task_begin(struct thost *h)
     if (a)
         map_put_u64(&a->stages, h->task.stage, h->recipe.job << 8 | h->recipe.stage);
     h->counted = true;
+    h->began = s->now;
     s->running++;
     sim_trace(s, "%s host %llu begins %u.%u.%u", h->x->name, (unsigned long long)h->id, h->task.stage,
               h->task.part, h->task.attempt);
