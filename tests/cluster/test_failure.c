@@ -109,7 +109,7 @@ Test(failure, too_much_memory)
 
 Test(failure, too_much_time)
 {
-    bad("--task-time 300ms", "time", "300 ms");
+    bad("--task-time 300ms", "time", "over its time limit");
 }
 
 /* What failed leaves nothing: the same cluster runs the next job, and the failed one is listed with its cause. */
