@@ -128,7 +128,8 @@ static void store_some(struct sim *s, size_t n)
     struct store_app *v = (struct store_app *)s->storing.p;
     for (size_t i = 0; i < n; i++)
         store_row(s, &v[i]);
-    memmove(v, v + n, s->storing.n - n * sizeof *v);
+    if (n)
+        memmove(v, v + n, s->storing.n - n * sizeof *v);
     s->storing.n -= n * sizeof *v;
 }
 

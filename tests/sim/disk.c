@@ -322,7 +322,7 @@ static int64_t driver_write(struct proc *p, struct outdir *d, const struct actio
         struct inode *f = map_get(&d->staging, part_key(a->part, a->attempt));
         if (!f)
             f = staging_new(d, a->part, a->attempt);
-        if (f->content.n >= a->io.offset + a->io.bytes.n &&
+        if (a->io.bytes.n && f->content.n >= a->io.offset + a->io.bytes.n &&
             !memcmp(f->content.p + a->io.offset, a->io.bytes.p, a->io.bytes.n))
             return a->io.bytes.n; /* a late write of a pull that was made again: it changes nothing */
         if (f->final)

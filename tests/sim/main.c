@@ -87,7 +87,7 @@ static void work(const uint64_t *seeds, uint64_t n, struct tally *t, int worker,
             tell(t, seeds[i], check, words);
     }
     fflush(stdout);
-    _exit(0);
+    exit(0);
 }
 
 static pid_t start_worker(const uint64_t *seeds, uint64_t n, struct tally *t, int worker, int workers)
@@ -218,11 +218,11 @@ static void plant_work(const struct plant *p)
         words[strcspn(words, "\n")] = 0;
         printf("caught: %s, by '%s' in seed %llu: %s\n", p->name, check, (unsigned long long)seed, words);
         fflush(stdout);
-        _exit(0);
+        exit(0);
     }
     printf("failed: plant %s was not caught by '%s' in %d seeds\n", p->name, p->checks, PLANT_SEEDS_MAX);
     fflush(stdout);
-    _exit(1);
+    exit(1);
 }
 
 static int plants_main(const struct options *o)
