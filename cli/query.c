@@ -103,10 +103,10 @@ void app_line(const struct rec_app_row *r)
     uint64_t end = r->ended_ms ? r->ended_ms : (uint64_t)time(NULL) * 1000;
     if (r->started_ms && end >= r->started_ms)
         human_ms(end - r->started_ms, took);
-    printf("%-5" PRIu64 " %-20s %-12s %-8s %-8s %-6u %-6s %s\n", r->app,
+    printf("%-5" PRIu64 " %-20s %-12s %-8s %-8s %-6u %-6s%s%s\n", r->app,
            bytes_text(r->name, name, sizeof name), bytes_text(r->user, user, sizeof user),
            bytes_text(r->mode, mode, sizeof mode), bytes_text(r->state, state, sizeof state), r->slots, took,
-           bytes_text(r->words, words, sizeof words));
+           r->words.n ? " " : "", bytes_text(r->words, words, sizeof words));
 }
 
 void app_heading(void)

@@ -39,14 +39,12 @@ static int entry_add(struct names *n, FTS *fts, FTSENT *ent, struct error *e)
         if (hidden)
             fts_set(fts, ent, FTS_SKIP);
         return 0;
-    case FTS_F:
-        return hidden ? 0 : file_add(n, ent->fts_path, ent->fts_statp, e);
+    case FTS_F: return hidden ? 0 : file_add(n, ent->fts_path, ent->fts_statp, e);
     case FTS_DNR:
     case FTS_ERR:
     case FTS_NS:
         return hidden ? 0 : error_set(e, ent->fts_errno, "%s: %s", ent->fts_path, strerror(ent->fts_errno));
-    default: /* links to nowhere, loops, sockets, the way back up */
-        return 0;
+    default: /* links to nowhere, loops, sockets, the way back up */ return 0;
     }
 }
 
@@ -96,12 +94,15 @@ static int glob_add(struct names *n, const char *pattern, struct error *e)
 int names_add(struct names *n, const char *name, struct error *e)
 {
     char *path = NULL;
+    size_t prefix = 0; /* of `path` that the user did not type */
     if (name[0] == '/')
         path = strdup(name);
     else {
         char *cwd = getcwd(NULL, 0);
         if (!cwd || asprintf(&path, "%s/%s", cwd, name) < 0)
             path = NULL;
+        else
+            prefix = strlen(cwd) + 1;
         free(cwd);
     }
     if (!path)
@@ -109,6 +110,8 @@ int names_add(struct names *n, const char *name, struct error *e)
     struct stat st;
     bool plain = stat(path, &st) == 0 || !strpbrk(name, "*?[");
     int r = plain ? path_add(n, path, e) : glob_add(n, path, e);
+    if (r && e && strncmp(e->words, path, prefix) == 0)
+        memmove(e->words, e->words + prefix, strlen(e->words + prefix) + 1);
     free(path);
     return r;
 }

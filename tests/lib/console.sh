@@ -53,7 +53,7 @@ console_same()
         }
         BEGIN {
             e = ENVIRON["EXPECTED"]; p = ENVIRON["PRINTED"]
-            sub(/\n+$/, "", e); sub(/\n+$/, "", p)
+            gsub(/ +\n/, "\n", p); sub(/[ \n]+$/, "", e); sub(/[ \n]+$/, "", p)
             ne = e == "" ? 0 : split(e, want, "\n")
             np = p == "" ? 0 : split(p, got, "\n")
             exit !same(1, 1)
