@@ -16,6 +16,7 @@ void merge_init(struct merge *m, struct run *r, const struct order *o)
 void merge_add(struct merge *m, const struct merge_run *run)
 {
     buf_put(&m->runs, run, sizeof *run);
+    m->foreign += run->fd >= 0;
 }
 
 uint32_t merge_width(const struct merge *m)
@@ -159,10 +160,13 @@ static int open_runs(struct merge *m, uint32_t n)
     m->n = n;
     m->held = n * (uint64_t)MERGE_CURSOR_BYTES;
     budget_force(m->run, m->held);
-    for (uint32_t i = 0; i < n; i++)
-        if (open_run(m, &m->cursors[i], (struct merge_run *)(void *)m->runs.p + m->next + i))
-            return -1;
+    const struct merge_run *runs = (const struct merge_run *)(const void *)m->runs.p + m->next;
     m->next += n;
+    for (uint32_t i = 0; i < n; i++) {
+        m->foreign -= runs[i].fd >= 0;
+        if (open_run(m, &m->cursors[i], &runs[i]))
+            return -1;
+    }
     m->tree[0] = n > 1 ? play(m, 1) : 0;
     return 0;
 }
@@ -210,16 +214,12 @@ static int merge_some(struct merge *m, uint32_t n)
 
 int merge_settle(struct merge *m)
 {
-    for (;;) {
-        const struct merge_run *v = (struct merge_run *)(void *)m->runs.p + m->next;
-        uint32_t n = merge_count(m), width = merge_width(m), foreign = 0;
-        for (uint32_t i = 0; i < n; i++)
-            foreign += v[i].fd >= 0;
-        if (!foreign)
-            return 0;
+    while (m->foreign) {
+        uint32_t n = merge_count(m), width = merge_width(m);
         if (merge_some(m, n < width ? n : width))
             return -1;
     }
+    return 0;
 }
 
 int merge_start(struct merge *m)

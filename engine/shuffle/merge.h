@@ -40,6 +40,7 @@ struct merge {
     struct bytes low, high; /* cuts, borrowed */
     struct buf runs;        /* owned: struct merge_run, from `next` on */
     uint32_t next;
+    uint32_t foreign;     /* of them: not in our spill */
     struct mapfile spill; /* of merged runs */
     struct cursor *cursors;
     uint32_t *tree; /* of n: [0] the winner, then the losers */

@@ -4,7 +4,7 @@
 #include "engine/spill/budget.h"
 #include "engine/spill/region.h"
 
-#define RESERVE_BYTES (256u << 10) /* a step of the budget */
+#define RESERVE_BYTES (64u << 10) /* a step of the budget */
 #define ROWS_BYTES_MIN (64u << 10)
 #define ROWS_BYTES_MAX (16ull << 30) /* places are u32 numbers of 8 bytes */
 

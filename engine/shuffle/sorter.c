@@ -6,7 +6,7 @@
 #include "engine/spill/budget.h"
 #include "engine/spill/region.h"
 
-#define ENTRIES_STEP 8192u /* of the budget */
+#define ENTRIES_STEP 1024u /* of the budget */
 
 void sorter_init(struct sorter *s, struct run *r, const struct order *o, uint64_t limit)
 {

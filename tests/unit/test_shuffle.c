@@ -184,7 +184,7 @@ Test(shuffle, what_does_not_shrink_is_only_partitioned)
 {
     run_way(&(struct way){ FERRO_TEXT, FERRO_SUM, RICH, 400000, 2000000, true, false, false, 1 });
     run_way(&(struct way){ FERRO_I64, FERRO_COUNT, RICH, 300000, 2000000, false, true, false, 1 });
-    run_way(&(struct way){ FERRO_I64, FERRO_MAX, 1 << 20, 300000, 2000000, false, false, false, 1 });
+    run_way(&(struct way){ FERRO_I64, FERRO_MAX, POOR, 600000, 4000000, false, false, false, 1 });
 }
 
 Test(shuffle, few_rows_and_many_maps)
