@@ -66,7 +66,7 @@ static struct rec_run *live_runs(struct executor *x, struct app *a, uint32_t *n)
     MAP_EACH(&x->jobs, i) { /* done, but its output is still being adopted */
         const struct job *j = map_at(&x->jobs, i);
         struct run r = { j->report.stage, j->report.part, 1, j->report.attempt };
-        if (j->app == a->app && (j->kind == JOB_ADOPT || j->kind == JOB_SYNC))
+        if (j->own == a->own && (j->kind == JOB_ADOPT || j->kind == JOB_SYNC))
             buf_put(&all, &r, sizeof r);
     }
     *n = (uint32_t)(all.n / sizeof(struct run));

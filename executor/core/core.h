@@ -166,6 +166,7 @@ enum job_kind { JOB_ADOPT, JOB_SYNC, JOB_TOKEN, JOB_LIBRARY, JOB_LOOK, JOB_SERVE
 struct job {
     enum job_kind kind;
     uint64_t app, host;
+    uint32_t own; /* the application's: one of the same number that came after it is another */
     uint32_t stage, index;
     conn_id conn;
     uint64_t tag;
@@ -322,6 +323,7 @@ void serve_done(struct executor *x, struct job *j, int64_t result);
 /* executor.c */
 uint64_t block_key(uint64_t app, struct block_id id);
 struct job *job_new(struct executor *x, enum job_kind kind, uint64_t app);
+struct app *job_app(const struct executor *x, const struct job *j); /* NULL: it is gone */
 struct action *io_start(struct executor *x, enum job_kind kind, enum io_op op, uint64_t app,
                         struct job **job);
 void frame_send(struct executor *x, conn_id conn, uint8_t tag, const void *msg);

@@ -77,6 +77,12 @@ uint64_t block_key(uint64_t app, struct block_id id)
     return key ^ app * 0x9e3779b97f4a7c15ull;
 }
 
+struct app *job_app(const struct executor *x, const struct job *j)
+{
+    struct app *a = map_get(&x->apps, j->app);
+    return a && a->own == j->own ? a : NULL;
+}
+
 struct action *io_start(struct executor *x, enum job_kind kind, enum io_op op, uint64_t app, struct job **job)
 {
     struct job *j = calloc(1, sizeof *j);
@@ -84,6 +90,8 @@ struct action *io_start(struct executor *x, enum job_kind kind, enum io_op op, u
         abort();
     j->kind = kind;
     j->app = app;
+    const struct app *a = map_get(&x->apps, app);
+    j->own = a ? a->own : 0;
     uint64_t id = x->next_io++;
     map_put(&x->jobs, id, j);
     struct action *act = actions_add(x->out, ACT_IO);

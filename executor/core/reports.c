@@ -63,7 +63,7 @@ static void fail_output(struct rec_report *r, const char *words)
 
 void report_job_done(struct executor *x, struct job *j, int64_t result)
 {
-    struct app *a = map_get(&x->apps, j->app);
+    struct app *a = job_app(x, j);
     struct rec_report *r = &j->report;
     if (!a || a->ending)
         return;

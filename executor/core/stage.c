@@ -150,7 +150,7 @@ static void lib_checked(struct executor *x, struct app *a, uint32_t i, int64_t r
 
 void stage_job_done(struct executor *x, struct job *j, int64_t result)
 {
-    struct app *a = map_get(&x->apps, j->app);
+    struct app *a = job_app(x, j);
     struct stage *s = a ? map_get(&a->stages, j->stage) : NULL;
     if (!a || a->ending)
         return;

@@ -14,12 +14,12 @@ static unsigned long long llu(uint64_t v)
 
 /* ---- leases ---------------------------------------------------------------------------- */
 
-static const struct link *link_of(const struct proc *p, conn_id conn)
+static const struct wire *link_of(const struct proc *p, conn_id conn)
 {
     return map_get(&p->conns, conn);
 }
 
-static void on_open(struct proc *m, const struct link *to, const struct msg_lease_open *o)
+static void on_open(struct proc *m, const struct wire *to, const struct msg_lease_open *o)
 {
     struct sim *s = m->sim;
     const struct proc *x = to->end[0];
@@ -42,7 +42,7 @@ static void on_open(struct proc *m, const struct link *to, const struct msg_leas
     map_put(&s->leases, l->lease, l);
 }
 
-static void on_grant(struct proc *m, const struct link *to, const struct msg_lease_grant *g)
+static void on_grant(struct proc *m, const struct wire *to, const struct msg_lease_grant *g)
 {
     struct sim *s = m->sim;
     const struct lease_seen *l = map_get(&s->leases, g->lease);
@@ -135,7 +135,7 @@ static void on_joined(struct sim *s, const struct msg_joined *j)
     }
 }
 
-static void manager_said(struct proc *m, const struct link *to, uint8_t tag, const void *msg)
+static void manager_said(struct proc *m, const struct wire *to, uint8_t tag, const void *msg)
 {
     struct sim *s = m->sim;
     uint64_t app, state = 0;
@@ -158,7 +158,7 @@ void check_send(struct proc *p, conn_id conn, struct bytes frame)
     static const uint8_t tags[] = { MSG_LEASE_OPEN, MSG_LEASE_GRANT,  MSG_APP_OK,
                                     MSG_APP_END,    MSG_LEASE_OPENED, MSG_LEASE_CLOSED,
                                     MSG_APP_ENDED,  MSG_JOIN,         MSG_JOINED };
-    const struct link *to = link_of(p, conn);
+    const struct wire *to = link_of(p, conn);
     struct arena arena = { 0 };
     struct head head;
     struct error e;
@@ -283,6 +283,8 @@ void check_step(struct proc *p)
         over = inside_executor_bounds(p->core);
     else if (p->kind == PROC_MANAGER)
         over = inside_manager_bounds(p->core, proc_local(p));
+    else if (p->kind == PROC_DRIVER)
+        over = inside_sched_bounds(p->core);
     if (over)
         sim_fail(p->sim, "bounds", "%s: %s", p->name, over);
 }

@@ -82,7 +82,7 @@ static uint64_t lasts(struct sim *s, uint64_t low, uint64_t high)
 
 static bool strike_link(struct sim *s, enum fault f)
 {
-    struct link *l = wire_some(s);
+    struct wire *l = wire_some(s);
     if (!l)
         return false;
     fault_struck(s, f);

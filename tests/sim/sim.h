@@ -69,7 +69,7 @@ extern const char *const fault_words[FAULT_COUNT];
 
 struct sim;
 struct proc;
-struct link;
+struct wire;
 struct thost;
 
 /* Something that will happen. */
@@ -227,7 +227,7 @@ struct proc {
     uint64_t epoch, generation; /* as its last frame said */
     /* network */
     uint32_t port;
-    struct map conns; /* conn -> struct link, borrowed */
+    struct map conns; /* conn -> struct wire, borrowed */
     conn_id next_conn;
     struct buf keys;  /* of struct admitted_key */
     struct buf inbox; /* of struct kept_event: while paused */
@@ -253,7 +253,7 @@ struct pipe_sim {
     bool scheduled;
 };
 /* A connection: end 0 dialled, end 1 accepted. */
-struct link {
+struct wire {
     uint64_t id;
     struct proc *end[2];
     uint32_t life[2];
@@ -362,7 +362,7 @@ struct sim {
     uint64_t pace; /* tasks take so many times longer */
     uint32_t time_ms_max, attempts_max, slots_max;
     uint8_t manager_key[KEY_BYTES], join_key[KEY_BYTES], user_key[KEY_BYTES];
-    struct map links; /* id -> struct link, owned */
+    struct map links; /* id -> struct wire, owned */
     struct map hosts; /* number -> struct thost, owned */
     uint64_t next_link, next_host, next_key;
     struct user_sim users[APPS_SIM_MAX * 2];
@@ -423,9 +423,9 @@ void wire_cut(struct proc *p, conn_id conn);
 void wire_revoke(struct proc *p, const uint8_t key[KEY_BYTES]);
 void wire_probe(struct proc *p, uint64_t id, const char *address);
 void wire_died(struct proc *p, bool in_silence, bool flushed); /* all its connections */
-void wire_fault_cut(struct sim *s, struct link *l);
-void wire_fault_half_open(struct sim *s, struct link *l);
-struct link *wire_some(struct sim *s); /* a random live one, or NULL */
+void wire_fault_cut(struct sim *s, struct wire *l);
+void wire_fault_half_open(struct sim *s, struct wire *l);
+struct wire *wire_some(struct sim *s); /* a random live one, or NULL */
 void wire_fini(struct sim *s);
 
 /* disk.c: blocks, output folders, and file work */
@@ -505,8 +505,9 @@ void check_step(struct proc *p);
 bool check_quiet(struct sim *s, char *why, size_t size); /* all ended, all queues empty */
 void check_end(struct sim *s);
 
-/* inside_executor.c, inside_manager.c: what only a look inside tells.  Words when something is left, or over its bound. */
+/* inside_executor.c, inside_manager.c, inside_sched.c: what only a look inside tells.  Words when something is left, or over its bound. */
 const char *inside_executor_left(const struct executor *x);
+const char *inside_sched_bounds(const struct sched *s);
 const char *inside_executor_bounds(const struct executor *x);
 const char *inside_manager_left(const struct manager *m);
 const char *inside_manager_bounds(const struct manager *m, uint64_t now);

@@ -28,7 +28,7 @@ static uint32_t length_of(const struct pipe_sim *q)
     return (uint32_t)(q->items.n / sizeof(struct item)) - q->head;
 }
 
-static void schedule(struct sim *s, struct link *l, int from)
+static void schedule(struct sim *s, struct wire *l, int from)
 {
     struct pipe_sim *q = &l->pipe[from];
     struct item *it = head_of(q);
@@ -40,7 +40,7 @@ static void schedule(struct sim *s, struct link *l, int from)
     t->a = (uint64_t)from;
 }
 
-static uint64_t latency(struct sim *s, const struct link *l, int from)
+static uint64_t latency(struct sim *s, const struct wire *l, int from)
 {
     uint32_t a = l->end[from]->node, b = l->end[!from]->node;
     if (s->delayed[a][b] > s->now)
@@ -48,7 +48,7 @@ static uint64_t latency(struct sim *s, const struct link *l, int from)
     return sim_between(s, 50 * US, 600 * US);
 }
 
-static void put(struct sim *s, struct link *l, int from, struct item it)
+static void put(struct sim *s, struct wire *l, int from, struct item it)
 {
     struct pipe_sim *q = &l->pipe[from];
     it.at = s->now + latency(s, l, from);
@@ -69,7 +69,7 @@ static void truncate_to(struct pipe_sim *q, uint32_t keep)
         q->items.n = (q->head + keep) * sizeof(struct item);
 }
 
-static void detach(struct link *l, int end)
+static void detach(struct wire *l, int end)
 {
     if (!l->attached[end])
         return;
@@ -81,7 +81,7 @@ static void detach(struct link *l, int end)
 /* ---- breaking --------------------------------------------------------------------- */
 
 /* End `end` will hear no more than a random part of what is under way to it, then that it is down. */
-static void tell_down(struct sim *s, struct link *l, int end, enum down_reason reason, bool all_arrives)
+static void tell_down(struct sim *s, struct wire *l, int end, enum down_reason reason, bool all_arrives)
 {
     struct pipe_sim *q = &l->pipe[!end];
     if (!all_arrives)
@@ -90,7 +90,7 @@ static void tell_down(struct sim *s, struct link *l, int end, enum down_reason r
 }
 
 /* Both ends hear of it, each in its own time. */
-static void break_both(struct sim *s, struct link *l, bool all_arrives)
+static void break_both(struct sim *s, struct wire *l, bool all_arrives)
 {
     for (int e = 0; e < 2; e++)
         if (l->attached[e] || (e == 1 && !l->conn[1]))
@@ -99,17 +99,17 @@ static void break_both(struct sim *s, struct link *l, bool all_arrives)
     l->up = false;
 }
 
-static void to_link(struct proc *p, struct link *l, int end, enum down_reason reason);
+static void to_link(struct proc *p, struct wire *l, int end, enum down_reason reason);
 
 static void on_down_now(struct sim *s, struct todo *t)
 {
     (void)s;
-    struct link *l = t->x;
+    struct wire *l = t->x;
     to_link(t->p, l, (int)t->a, (enum down_reason)t->b);
 }
 
 /* This end notices by itself, at once: frames that it has not read are gone. */
-static void down_here(struct sim *s, struct link *l, int end, enum down_reason reason)
+static void down_here(struct sim *s, struct wire *l, int end, enum down_reason reason)
 {
     truncate_to(&l->pipe[!end], 0);
     struct todo *t = sim_after(s, 0, on_down_now, l->end[end]);
@@ -122,7 +122,7 @@ static void down_here(struct sim *s, struct link *l, int end, enum down_reason r
 
 /* ---- arriving ------------------------------------------------------------------------ */
 
-static void to_link(struct proc *p, struct link *l, int end, enum down_reason reason)
+static void to_link(struct proc *p, struct wire *l, int end, enum down_reason reason)
 {
     static const char *const words[] = {
         "", "connection closed", "connection refused", "key not admitted", "no answer", "peer does not read"
@@ -135,14 +135,14 @@ static void to_link(struct proc *p, struct link *l, int end, enum down_reason re
         p, &(struct event){ .kind = EV_CONN_DOWN, .conn = l->conn[end], .down = { reason, words[reason] } });
 }
 
-static void accept_first(struct proc *p, struct link *l)
+static void accept_first(struct proc *p, struct wire *l)
 {
     l->conn[1] = p->next_conn++;
     l->attached[1] = true;
     map_put(&p->conns, l->conn[1], l);
 }
 
-static void frame_arrives(struct sim *s, struct link *l, int end, const struct item *it)
+static void frame_arrives(struct sim *s, struct wire *l, int end, const struct item *it)
 {
     struct proc *p = l->end[end];
     enum role role;
@@ -160,7 +160,7 @@ static void frame_arrives(struct sim *s, struct link *l, int end, const struct i
     proc_event(p, &ev);
 }
 
-static void arrive(struct sim *s, struct link *l, int from, struct item it)
+static void arrive(struct sim *s, struct wire *l, int from, struct item it)
 {
     int end = !from;
     struct proc *p = l->end[end];
@@ -190,7 +190,7 @@ static void compact(struct pipe_sim *q)
 
 static void on_arrival(struct sim *s, struct todo *t)
 {
-    struct link *l = t->x;
+    struct wire *l = t->x;
     int from = (int)t->a;
     struct pipe_sim *q = &l->pipe[from];
     struct item *it = head_of(q);
@@ -218,7 +218,7 @@ static void on_arrival(struct sim *s, struct todo *t)
 void wire_send(struct proc *p, conn_id conn, struct bytes frame)
 {
     struct sim *s = p->sim;
-    struct link *l = map_get(&p->conns, conn);
+    struct wire *l = map_get(&p->conns, conn);
     if (!l)
         return; /* it has been told that this one is down */
     int end = l->end[1] == p && l->conn[1] == conn && l->attached[1];
@@ -252,7 +252,7 @@ void wire_send(struct proc *p, conn_id conn, struct bytes frame)
 void wire_cut(struct proc *p, conn_id conn)
 {
     struct sim *s = p->sim;
-    struct link *l = map_get(&p->conns, conn);
+    struct wire *l = map_get(&p->conns, conn);
     if (!l)
         return;
     int end = l->end[1] == p && l->conn[1] == conn && l->attached[1];
@@ -274,7 +274,7 @@ static struct proc *at_address(struct sim *s, const char *address, uint32_t *por
     return &s->procs[node];
 }
 
-static void answer_dial(struct sim *s, struct link *l, uint64_t ns, enum down_reason reason)
+static void answer_dial(struct sim *s, struct wire *l, uint64_t ns, enum down_reason reason)
 {
     struct todo *t = sim_after(s, ns, on_down_now, l->end[0]);
     t->x = l;
@@ -289,7 +289,7 @@ static bool unreachable(const struct sim *s, const struct proc *from, const stru
 
 static void on_dial(struct sim *s, struct todo *t)
 {
-    struct link *l = t->x;
+    struct wire *l = t->x;
     struct proc *from = l->end[0], *to = l->end[1];
     uint64_t waited = s->now - l->asked_at;
     if (!l->attached[0])
@@ -323,10 +323,10 @@ void wire_dial(struct proc *p, conn_id conn, const char *address, const uint8_t 
     struct sim *s = p->sim;
     uint32_t port = 0;
     struct proc *to = at_address(s, address, &port);
-    struct link *l = calloc(1, sizeof *l);
+    struct wire *l = calloc(1, sizeof *l);
     if (!l)
         abort();
-    *l = (struct link){ .id = s->next_link++,
+    *l = (struct wire){ .id = s->next_link++,
                         .end = { p, to },
                         .life = { p->life, 0 },
                         .conn = { conn, 0 },
@@ -354,7 +354,7 @@ void wire_revoke(struct proc *p, const uint8_t key[KEY_BYTES])
 {
     struct sim *s = p->sim;
     MAP_EACH(&p->conns, i) {
-        struct link *l = map_at(&p->conns, i);
+        struct wire *l = map_at(&p->conns, i);
         if (l->end[1] != p || l->life[1] != p->life || !l->attached[1] ||
             memcmp(l->dialler_key, key, KEY_BYTES))
             continue;
@@ -392,7 +392,7 @@ void wire_died(struct proc *p, bool in_silence, bool flushed)
 {
     struct sim *s = p->sim;
     MAP_EACH(&s->links, i) {
-        struct link *l = map_at(&s->links, i);
+        struct wire *l = map_at(&s->links, i);
         for (int e = 0; e < 2; e++) {
             if (l->end[e] != p || l->life[e] != p->life || (e == 1 && !l->accepted))
                 continue;
@@ -412,19 +412,19 @@ void wire_died(struct proc *p, bool in_silence, bool flushed)
 }
 
 /* Those that carry tasks are more interesting than those that carry beats. */
-static uint32_t weight(const struct link *l)
+static uint32_t weight(const struct wire *l)
 {
     return l->end[0]->kind == PROC_DRIVER && l->end[1]->kind == PROC_EXECUTOR && l->port == l->end[1]->port
                ? 5
                : 1;
 }
 
-struct link *wire_some(struct sim *s)
+struct wire *wire_some(struct sim *s)
 {
     uint32_t n = 0;
-    struct link *chosen = NULL;
+    struct wire *chosen = NULL;
     MAP_EACH(&s->links, i) {
-        struct link *l = map_at(&s->links, i);
+        struct wire *l = map_at(&s->links, i);
         if (!l->up || l->silent || l->stalled || !l->attached[0] || l->end[0]->kind == PROC_USER)
             continue;
         n += weight(l);
@@ -436,7 +436,7 @@ struct link *wire_some(struct sim *s)
 
 static void on_cut(struct sim *s, struct todo *t)
 {
-    struct link *l = t->x;
+    struct wire *l = t->x;
     l->stalled = false;
     sim_trace(s, "FAULT the connection between %s and %s is cut", l->end[0]->name, l->end[1]->name);
     if (l->up && !l->silent)
@@ -446,13 +446,13 @@ static void on_cut(struct sim *s, struct todo *t)
 }
 
 /* What is sent in its last moments is among what may be lost. */
-void wire_fault_cut(struct sim *s, struct link *l)
+void wire_fault_cut(struct sim *s, struct wire *l)
 {
     l->stalled = true;
     sim_after(s, sim_below(s, sim_chance(s, 500000) ? 2 * MSEC : 400 * MSEC), on_cut, NULL)->x = l;
 }
 
-void wire_fault_half_open(struct sim *s, struct link *l)
+void wire_fault_half_open(struct sim *s, struct wire *l)
 {
     int told = (int)sim_below(s, 3);
     sim_trace(s, "FAULT the connection between %s and %s is half open", l->end[0]->name, l->end[1]->name);
@@ -468,7 +468,7 @@ void wire_fault_half_open(struct sim *s, struct link *l)
 void wire_fini(struct sim *s)
 {
     MAP_EACH(&s->links, i) {
-        struct link *l = map_at(&s->links, i);
+        struct wire *l = map_at(&s->links, i);
         for (int e = 0; e < 2; e++) {
             truncate_to(&l->pipe[e], 0);
             buf_fini(&l->pipe[e].items);
