@@ -81,7 +81,7 @@ static struct rec_run *live_runs(struct executor *x, struct app *a, uint32_t *n)
     return out;
 }
 
-static void on_attach(struct executor *x, struct conn *c, const struct msg_attach *m)
+static void on_attach(struct executor *x, struct conn *c, const struct msg_attach *m, uint64_t epoch)
 {
     struct app *a = c->app;
     struct rec_id *leases = arena_alloc(&x->out->arena, (x->leases.n + 1) * sizeof *leases);
@@ -90,6 +90,7 @@ static void on_attach(struct executor *x, struct conn *c, const struct msg_attac
     if (a->control && a->control != c->id)
         replaced(x, a->control);
     a->control = c->id;
+    a->epoch = epoch;
     done_flush(x, a); /* into what is resent below, in order */
     a->attached = true;
     beat_init(&a->beat, x->now);
@@ -166,6 +167,15 @@ static bool names_other_app(uint8_t tag, const void *m, uint64_t app)
     return false;
 }
 
+/* A driver is behind after the manager's restart, and its connections go on; but what
+ * is older than the application here, or than what its driver attached with before, is a replay. */
+static bool stale(const struct conn *c, uint8_t tag, const struct head *head)
+{
+    uint64_t least = tag == MSG_ATTACH ? c->app->epoch : c->app->born_epoch;
+    return c->role == ROLE_DRIVER && tag != MSG_HELLO && head->epoch < least &&
+           !FERRO_PLANT(driver_epoch_unchecked);
+}
+
 void app_frame(struct executor *x, struct conn *c, uint8_t tag, struct bytes frame)
 {
     struct head head;
@@ -173,6 +183,10 @@ void app_frame(struct executor *x, struct conn *c, uint8_t tag, struct bytes fra
     const void *m = proto_decode(&x->in, frame, &head, &e);
     if (!m) {
         refuse(x, c->id, REFUSE_MALFORMED, 0, e.words);
+        return;
+    }
+    if (stale(c, tag, &head)) {
+        refuse(x, c->id, REFUSE_EPOCH, tag, "of an epoch that is over for this application");
         return;
     }
     beat_heard(&c->app->beat, x->now);
@@ -187,7 +201,7 @@ void app_frame(struct executor *x, struct conn *c, uint8_t tag, struct bytes fra
     else if (c->role != ROLE_DRIVER)
         refuse(x, c->id, REFUSE_ROLE, tag, "a fetch key only fetches");
     else if (tag == MSG_ATTACH && !c->data)
-        on_attach(x, c, m);
+        on_attach(x, c, m, head.epoch);
     else if (c->id != c->app->control && !c->data)
         refuse(x, c->id, REFUSE_NO_LEASE, tag, "ATTACH first");
     else

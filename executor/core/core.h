@@ -92,10 +92,13 @@ struct host {
 
 struct app {
     uint64_t app;
+    uint64_t epoch; /* of its first lease: its driver was in it by then */
     uint8_t driver_key[KEY_BYTES], fetch_key[KEY_BYTES], fetch_secret[KEY_BYTES];
     uint32_t own;          /* number of the fetch key pair, to dial with */
     conn_id control, data; /* the driver's; 0: none */
     bool attached;
+    uint64_t born_epoch;            /* of the LEASE_OPEN that brought it: nothing older speaks for it */
+    uint64_t epoch;                 /* the highest that its driver attached with */
     struct beat beat;               /* judges the driver */
     bool ending;                    /* APP_END came; goes when its leases are closed */
     struct map stages;              /* -> struct stage, owned */
@@ -180,6 +183,7 @@ struct conn {
     enum role role;
     bool hello, data;
     uint32_t serving;
+    uint64_t epoch; /* a driver's: the highest it spoke of, and no lower than its application's */
 };
 
 struct executor {

@@ -14,7 +14,7 @@ static struct app *app_open(struct executor *x, const struct msg_lease_open *m)
         return a;
     if (x->apps.n >= APPS_MAX || !(a = calloc(1, sizeof *a)))
         return NULL;
-    *a = (struct app){ .app = m->app, .own = x->next_own++ };
+    *a = (struct app){ .app = m->app, .own = x->next_own++, .born_epoch = x->epoch, .epoch = x->epoch };
     memcpy(a->driver_key, m->driver_key, KEY_BYTES);
     memcpy(a->fetch_key, m->fetch_key, KEY_BYTES);
     memcpy(a->fetch_secret, m->fetch_secret, KEY_BYTES);

@@ -260,10 +260,26 @@ void member_drain(struct executor *x)
     member_send(x, MSG_DRAIN, &(struct msg_drain){ .executor = bytes_of("") });
 }
 
+/* Tasks, what they made, and what their driver hasn't heard of yet. */
+static bool is_needed(const struct executor *x)
+{
+    if (x->blocks.n || x->jobs.n)
+        return true;
+    MAP_EACH(&x->apps, i) {
+        const struct app *a = map_at(&x->apps, i);
+        if (a->queue.tasks || a->nunacked || a->out_runs.n || a->out_reports.n)
+            return true;
+    }
+    MAP_EACH(&x->hosts, i)
+        if (((const struct host *)map_at(&x->hosts, i))->under_way.tasks)
+            return true;
+    return false;
+}
+
 /* Gone when nothing is left here that anyone needs, or when time is up. */
 static void drain_time(struct executor *x)
 {
-    if (!x->draining || x->exiting || (x->apps.n && x->now < x->drain_until_ns))
+    if (!x->draining || x->exiting || (is_needed(x) && x->now < x->drain_until_ns))
         return;
     member_send(x, MSG_BYE, NULL);
     MAP_EACH(&x->hosts, i)

@@ -289,6 +289,26 @@ Test(executor, nothing_comes_before_hello_and_attach)
     rig_fini(&r);
 }
 
+Test(executor, a_replay_of_an_older_epoch_is_refused)
+{
+    struct rig r;
+    rig_ready(&r, 1);
+    r.epoch = RIG_EPOCH + 1; /* the manager restarted, and its driver has heard */
+    rig_attach(&r, 0);
+    cr_assert(rig_sent(&r, RIG_CONTROL, MSG_ATTACHED));
+    r.epoch = RIG_EPOCH;
+    rig_tasks(&r, 1, 0, 1, 1);
+    cr_assert_null(rig_sent(&r, RIG_CONTROL, MSG_REFUSE), "what was on its way then is good");
+    rig_attach(&r, 0);
+    const struct msg_refuse *no = rig_sent(&r, RIG_CONTROL, MSG_REFUSE);
+    cr_assert(no && no->code == REFUSE_EPOCH && no->about == MSG_ATTACH);
+    r.epoch = RIG_EPOCH - 1; /* before this application was here */
+    rig_tasks(&r, 1, 1, 1, 1);
+    no = rig_sent(&r, RIG_CONTROL, MSG_REFUSE);
+    cr_assert(no && no->code == REFUSE_EPOCH && no->about == MSG_TASKS);
+    rig_fini(&r);
+}
+
 Test(executor, a_silent_driver_loses_its_hosts_and_then_its_blocks)
 {
     struct rig r;
@@ -351,8 +371,23 @@ Test(executor, a_draining_executor_finishes_first_and_takes_nothing_new)
     cr_assert(rig_sent(&r, r.manager, MSG_LEASE_CLOSED));
     rig_done(&r, host, 1, 0, 1, 1, 1000);
     cr_assert(rig_sent(&r, RIG_CONTROL, MSG_DONE));
-    rig_time(&r, 30001);
-    cr_assert(rig_sent(&r, r.manager, MSG_BYE), "blocks in use don't hold it for ever");
+    cr_assert_null(rig_action(&r, ACT_EXIT, 0), "its driver may not have heard");
+    rig_driver(&r, MSG_DONE_ACK, &(struct msg_done_ack){ .app = RIG_APP, .seq = 1 });
+    cr_assert(rig_sent(&r, r.manager, MSG_BYE), "nothing holds it any more");
+    cr_assert(rig_action(&r, ACT_EXIT, 0));
+    rig_fini(&r);
+}
+
+Test(executor, a_draining_executor_does_not_wait_for_ever)
+{
+    struct rig r;
+    rig_ready(&r, 1);
+    rig_tasks(&r, 1, 0, 1, 1);
+    rig_step(&r, &(struct event){ .kind = EV_CALL, .call = { .what = EXECUTOR_DRAIN } });
+    rig_time(&r, 29000);
+    cr_assert_null(rig_action(&r, ACT_EXIT, 0));
+    rig_time(&r, 1001);
+    cr_assert(rig_sent(&r, r.manager, MSG_BYE));
     cr_assert(rig_action(&r, ACT_EXIT, 0));
     rig_fini(&r);
 }
