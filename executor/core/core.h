@@ -92,7 +92,6 @@ struct host {
 
 struct app {
     uint64_t app;
-    uint64_t epoch; /* of its first lease: its driver was in it by then */
     uint8_t driver_key[KEY_BYTES], fetch_key[KEY_BYTES], fetch_secret[KEY_BYTES];
     uint32_t own;          /* number of the fetch key pair, to dial with */
     conn_id control, data; /* the driver's; 0: none */
@@ -183,7 +182,6 @@ struct conn {
     enum role role;
     bool hello, data;
     uint32_t serving;
-    uint64_t epoch; /* a driver's: the highest it spoke of, and no lower than its application's */
 };
 
 struct executor {
