@@ -1,4 +1,5 @@
 /* test_manager.c - the manager freezes, dies and comes back; running applications don't mind. */
+#include "tests/cluster/gate.h"
 #include "tests/cluster/slow.h"
 
 #include <stdio.h>
@@ -115,7 +116,10 @@ Test(manager, who_waits_goes_on_waiting)
     cluster_start(&c, 1);
     struct proc job = slow_start(&c, 40, 50, "out");
     char *argv[] = { "ferro", "wait", "1", NULL };
+    int64_t peers = counter(&c.manager, "peers");
     proc_start(&c, &waits, "waits", argv, -1);
+    while (counter(&c.manager, "peers") == peers) /* it is there */
+        ;
     manager_killed(&c);
     json_decref(proc_await(&job, "task.committed", "stage=0", NULL));
     cluster_manager(&c, NULL);
