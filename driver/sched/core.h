@@ -137,7 +137,8 @@ struct stage {
     uint64_t sample_stride, nsamples_seen;
     /* the STAGE message */
     uint32_t version;
-    uint32_t built; /* version that `frame` holds, 0: none */
+    uint32_t built;       /* version that `frame` holds, 0: none */
+    uint64_t built_epoch; /* and the epoch in its head */
     struct buf frame;
     uint64_t lent_step; /* step in whose arena it lies */
     struct bytes lent;

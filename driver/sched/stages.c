@@ -171,6 +171,7 @@ static void build(struct sched *s, struct stage *st)
     proto_encode(&st->frame,
                  &(struct head){ .tag = MSG_STAGE, .epoch = s->epoch, .generation = s->generation }, &m);
     st->built = st->version;
+    st->built_epoch = s->epoch;
     arena_fini(&a);
 }
 
@@ -179,7 +180,7 @@ bool stages_tell(struct sched *s, struct exec *x, struct stage *st)
     uint64_t has = 0;
     if (map_get_u64(&x->told, st->number, &has) && has == st->version)
         return true;
-    if (st->built != st->version) {
+    if (st->built != st->version || st->built_epoch != s->epoch) {
         build(s, st);
         st->lent_step = 0;
     }
