@@ -59,7 +59,7 @@ static void sweep(const char *dir)
         char path[PATH_MAX], lock[PATH_MAX + 8];
         if (!is_incarnation(ent->d_name))
             continue;
-        snprintf(path, sizeof path, "%.3900s/%s", dir, ent->d_name);
+        snprintf(path, sizeof path, "%.3900s/%.32s", dir, ent->d_name);
         snprintf(lock, sizeof lock, "%s/lock", path);
         int fd = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
         if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
