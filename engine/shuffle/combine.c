@@ -11,6 +11,7 @@
 #define SLOTS_FIRST (16u << 10) /* 512 KiB: about the L2 cache */
 #define SLOTS_MAX (1ull << 30)
 #define AREA_STEP (256u << 10) /* of the budget */
+#define PAGE_BYTES 4096u       /* at least: what lies in one is mapped as a whole */
 #define AREA_FIRST_BYTES (1u << 20)
 
 enum { COUNTS, SUMS, KERNEL, USER };
@@ -190,7 +191,7 @@ void combine_clear(struct combine *c)
 /* ---- adding ------------------------------------------------------------------------------ */
 
 /* A key in two words, without reading beyond it. */
-static inline void key_words(const char *p, size_t n, uint64_t w[2])
+static inline void key_words_exact(const char *p, size_t n, uint64_t w[2])
 {
     uint32_t a, b;
     w[0] = w[1] = 0;
@@ -208,6 +209,24 @@ static inline void key_words(const char *p, size_t n, uint64_t w[2])
         w[0] = (uint8_t)p[0] | (uint64_t)(uint8_t)p[n / 2] << 8 * (n / 2) |
                (uint64_t)(uint8_t)p[n - 1] << 8 * (n - 1);
     }
+}
+
+/* The same by one load and a mask, as lengths are hard to predict: what lies behind the key in the same page may be read,
+ * if not used. */
+static inline void key_words(const char *p, size_t n, uint64_t w[2])
+{
+#if !defined(__SANITIZE_ADDRESS__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    static const uint64_t ones[4] = { UINT64_MAX, UINT64_MAX, 0, 0 };
+    uint64_t mask[2];
+    if (n && ((uintptr_t)p & (PAGE_BYTES - 1)) <= PAGE_BYTES - SHORT_KEY_BYTES) {
+        memcpy(mask, (const char *)ones + SHORT_KEY_BYTES - n, sizeof mask);
+        memcpy(w, p, SHORT_KEY_BYTES);
+        w[0] &= mask[0];
+        w[1] &= mask[1];
+        return;
+    }
+#endif
+    key_words_exact(p, n, w);
 }
 
 static void *value_of(struct combine *c, struct slot *s)

@@ -7,6 +7,7 @@
 #include "engine/spill/budget.h"
 #include "engine/spill/region.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define TRIAL_ROWS (1u << 18)
@@ -165,6 +166,7 @@ static int combine_batch(struct writer *w, const struct batch *b)
 /* hash[i]: of the i-th row that counts. */
 static void hash_rows(struct writer *w, const struct batch *b)
 {
+    assert(b->rows <= BATCH_ROWS);
     if (!b->hash)
         vec_hash(&b->key, b->sel, b->rows, w->hash);
     else
