@@ -39,8 +39,9 @@ console_same()
 {
     EXPECTED=$1 PRINTED=$2 LC_ALL=C awk '
         function pattern(line) {
+            gsub(/[0-9]+(\.[0-9]+)*/, "\001", line)
             gsub(/[][\\.*^$+?(){}|\/]/, "\\\\&", line)
-            gsub(/[0-9]+/, "[0-9]+", line)
+            gsub(/\001/, "[0-9]+([.][0-9]+)*", line)
             gsub(/…/, ".*", line)
             gsub(/ +/, " +", line)
             return "^" line "$"
