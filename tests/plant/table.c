@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define PLANTS(P) \
+    P(blocks_kept) \
     P(closed_before_reaped) \
     P(done_not_resent) \
     P(ended_kept) \
@@ -21,7 +22,7 @@
     P(sched_maps_not_rerun) \
     P(sched_second_commit) \
     P(sched_version_not_raised) \
-    P(sched_void_accepted) \
+    P(silent_driver_served) \
     P(slots_early) \
     P(told_before_adopted)
 

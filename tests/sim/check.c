@@ -280,7 +280,7 @@ void check_step(struct proc *p)
     if (!p->core || p->sim->steps % LOOK_INSIDE_EVERY)
         return;
     if (p->kind == PROC_EXECUTOR)
-        over = inside_executor_bounds(p->core);
+        over = inside_executor_bounds(p->core, proc_local(p));
     else if (p->kind == PROC_MANAGER)
         over = inside_manager_bounds(p->core, proc_local(p));
     else if (p->kind == PROC_DRIVER)

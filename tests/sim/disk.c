@@ -215,12 +215,14 @@ static int64_t write_at(struct buf *to, const struct action *a)
 static void send_data(struct proc *p, const struct action *a, const struct buf *from)
 {
     struct buf frame = { 0 };
+    struct head head = { .tag = MSG_BLOCK_DATA, .epoch = p->epoch, .generation = p->generation };
     struct msg_block_data m = { .tag = a->io.tag,
                                 .offset = a->io.offset,
                                 .total = from->n,
                                 .bytes = { from->p + a->io.offset, (uint32_t)a->io.length } };
-    proto_encode(&frame,
-                 &(struct head){ .tag = MSG_BLOCK_DATA, .epoch = p->epoch, .generation = p->generation }, &m);
+    if (p->kind == PROC_EXECUTOR)
+        executor_stamp(p->core, &head.epoch, &head.generation);
+    proto_encode(&frame, &head, &m);
     wire_send(p, a->conn, (struct bytes){ frame.p, (uint32_t)frame.n });
     buf_fini(&frame);
 }

@@ -288,7 +288,10 @@ static bool at_moments(enum fault f)
 static void draw_single(struct sim *s)
 {
     enum fault f = s->only = (enum fault)(s->seed / 2 % FAULT_COUNT);
-    s->countdown = f == FAULT_ZOMBIE ? 1 : 1 + sim_below(s, f == FAULT_FULL || f == FAULT_HOST_BAD ? 6 : 24);
+    s->countdown =
+        f == FAULT_ZOMBIE
+            ? 1
+            : 1 + sim_below(s, f == FAULT_FULL || f == FAULT_HOST_BAD || f == FAULT_TASK_POISON ? 6 : 24);
     if (f == FAULT_TASK_HANG)
         s->time_ms_max = TIME_LIMIT_MS;
     if (at_moments(f) && (f != FAULT_BLOCK_LOST || sim_chance(s, 500000)))

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define SILENCE_SLACK_NS (3 * SEC) /* a beat or two */
+
 const char *inside_executor_left(const struct executor *x)
 {
     if (x->apps.n)
@@ -32,8 +34,22 @@ static uint32_t unacked(const struct app *a)
     return n;
 }
 
-const char *inside_executor_bounds(const struct executor *x)
+/* Its driver's silence ends its hosts, whoever else still speaks of it. */
+static bool overdue(const struct executor *x, uint64_t now)
 {
+    MAP_EACH(&x->leases, i) {
+        const struct lease *l = map_at(&x->leases, i);
+        if (l->state == LEASE_ATTACHED && !l->app->ending &&
+            beat_silence_ns(&l->app->beat, now) > x->config.driver_silent_ms * MS + SILENCE_SLACK_NS)
+            return true;
+    }
+    return false;
+}
+
+const char *inside_executor_bounds(const struct executor *x, uint64_t now)
+{
+    if (overdue(x, now))
+        return "an application is served whose driver is silent";
     if (x->slots_used > x->config.slots)
         return "more slots are used than there are";
     if (x->hosts.n > x->config.slots)

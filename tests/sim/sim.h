@@ -508,7 +508,7 @@ void check_end(struct sim *s);
 /* inside_executor.c, inside_manager.c, inside_sched.c: what only a look inside tells.  Words when something is left, or over its bound. */
 const char *inside_executor_left(const struct executor *x);
 const char *inside_sched_bounds(const struct sched *s);
-const char *inside_executor_bounds(const struct executor *x);
+const char *inside_executor_bounds(const struct executor *x, uint64_t now);
 const char *inside_manager_left(const struct manager *m);
 const char *inside_manager_bounds(const struct manager *m, uint64_t now);
 
