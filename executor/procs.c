@@ -60,6 +60,7 @@ struct procs {
 
 /* ---- the tail of its output ---------------------------------------------------- */
 
+/* Kept across tasks: what a later one wrote before it died may be read with an earlier one's DONE. */
 static void tail_add(struct proc *h, const char *p, size_t n)
 {
     if (n > PROCS_TAIL_BYTES) {
@@ -146,7 +147,8 @@ void procs_send(struct procs *p, uint64_t id, struct bytes frame, const int *fds
     if (!l)
         abort();
     buf_put(&l->frame, frame.p, frame.n);
-    memcpy(l->fds, fds, (size_t)nfds * sizeof *fds);
+    if (nfds)
+        memcpy(l->fds, fds, (size_t)nfds * sizeof *fds);
     l->nfds = nfds;
     if (!h || h->failed || h->gone || (!h->first && letter_send(h, l))) {
         letter_free(l);
@@ -173,12 +175,7 @@ static bool socket_read(struct procs *p, struct proc *h)
         (struct bytes){ p->frame, (uint32_t)((size_t)n < sizeof p->frame ? (size_t)n : sizeof p->frame) };
     output_read(h);
     ev.host.tail = tail_of(h);
-    bool done = n > 1 && p->frame[1] == MSG_DONE;
     p->config.on_event(p->config.user, &ev);
-    if (done) {
-        h->tail_n = 0;
-        h->tail[0] = 0;
-    }
     return true;
 }
 
