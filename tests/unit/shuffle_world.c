@@ -68,14 +68,14 @@ struct rec *recs_sorted(const struct recs *r)
 
 /* ---- the executor's side ------------------------------------------------------------ */
 
-char *world_path(const struct world *w, uint32_t part, char out[128])
+char *shuffle_world_path(const struct shuffle_world *w, uint32_t part, char out[128])
 {
     snprintf(out, 128, "%s/%u.%u.1", w->dir, MAP_STAGE, part);
     return out;
 }
 
 /* As from another host: a copy of what was asked for. */
-static int copy_of(struct world *w, int fd, const struct rec_want *want, struct rec_got *got)
+static int copy_of(struct shuffle_world *w, int fd, const struct rec_want *want, struct rec_got *got)
 {
     uint64_t total = got->total, offset = want->offset;
     if (want->tail)
@@ -92,14 +92,14 @@ static int copy_of(struct world *w, int fd, const struct rec_want *want, struct 
     return copy;
 }
 
-static void fetch_one(struct world *w, const struct rec_want *want, struct rec_got *got, int *fd)
+static void fetch_one(struct shuffle_world *w, const struct rec_want *want, struct rec_got *got, int *fd)
 {
     char path[128];
     struct stat st;
     struct block_id id = block_output(want->stage, want->part, want->attempt);
     *got = (struct rec_got){ 0 };
     cr_assert(!memcmp(id.b, want->block, sizeof id.b) && want->kind == WANT_BLOCK && want->attempt == 1);
-    *fd = open(world_path(w, want->part, path), O_RDONLY);
+    *fd = open(shuffle_world_path(w, want->part, path), O_RDONLY);
     if (*fd < 0) {
         got->code = BLOCK_GONE;
         got->words = bytes_of("no such block here");
@@ -113,7 +113,7 @@ static void fetch_one(struct world *w, const struct rec_want *want, struct rec_g
 
 static int fetch(void *user, const struct rec_want *wants, uint32_t n, struct rec_got *got, int *fds)
 {
-    struct world *w = user;
+    struct shuffle_world *w = user;
     cr_assert(n > 0 && n <= HOST_FDS_MAX);
     w->fetches++;
     for (uint32_t i = 0; i < n; i++)
@@ -121,9 +121,9 @@ static int fetch(void *user, const struct rec_want *wants, uint32_t n, struct re
     return 0;
 }
 
-void world_init(struct world *w, uint64_t budget)
+void shuffle_world_init(struct shuffle_world *w, uint64_t budget)
 {
-    *w = (struct world){ .budget = budget };
+    *w = (struct shuffle_world){ .budget = budget };
     snprintf(w->dir, sizeof w->dir, "/tmp/test-shuffle-XXXXXX");
     cr_assert(mkdtemp(w->dir));
     w->env = (struct task_env){ .scratch = w->dir, .disk = w->dir, .fetch = fetch, .user = w };
@@ -136,13 +136,13 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
-void world_fini(struct world *w)
+void shuffle_world_fini(struct shuffle_world *w)
 {
     arena_fini(&w->arena);
     nftw(w->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-static struct run run_of(struct world *w, uint32_t part)
+static struct run run_of(struct shuffle_world *w, uint32_t part)
 {
     arena_fini(&w->arena);
     w->report = (struct rec_report){ .part = part, .attempt = 1 };
@@ -154,7 +154,7 @@ static struct run run_of(struct world *w, uint32_t part)
                          .budget = w->budget };
 }
 
-static int run_end(struct world *w, struct run *r, int result)
+static int run_end(struct shuffle_world *w, struct run *r, int result)
 {
     w->arena = r->arena;
     cr_assert_eq(r->held, 0, "%llu bytes of the budget were not given back", (unsigned long long)r->held);
@@ -207,7 +207,8 @@ static int source_next(struct op *op, const struct batch **out)
     return counting > 0;
 }
 
-int world_map(struct world *w, const struct plan_node *sink, const struct recs *in, size_t from, size_t to)
+int shuffle_world_map(struct shuffle_world *w, const struct plan_node *sink, const struct recs *in,
+                      size_t from, size_t to)
 {
     uint32_t part = w->stage.maps.n;
     struct source *s = calloc(1, sizeof *s);
@@ -234,7 +235,7 @@ int world_map(struct world *w, const struct plan_node *sink, const struct recs *
 
 /* ---- reduces ----------------------------------------------------------------------------- */
 
-const struct rec_cut *world_bounds(uint32_t buckets, uint32_t n)
+const struct rec_cut *shuffle_world_bounds(uint32_t buckets, uint32_t n)
 {
     static uint8_t be[64][4];
     static struct rec_cut cuts[64];
@@ -246,8 +247,8 @@ const struct rec_cut *world_bounds(uint32_t buckets, uint32_t n)
     return cuts;
 }
 
-int world_reduce(struct world *w, const struct plan_node *leaf, const struct rec_cut *cuts, uint32_t ncuts,
-                 uint32_t ntasks, uint32_t part, struct recs *out)
+int shuffle_world_reduce(struct shuffle_world *w, const struct plan_node *leaf, const struct rec_cut *cuts,
+                         uint32_t ncuts, uint32_t ntasks, uint32_t part, struct recs *out)
 {
     struct rec_input in = { .ntasks = ntasks, .shuffle = MAP_STAGE, .cuts = { cuts, ncuts } };
     struct leaf at = { leaf, 0, part };

@@ -22,7 +22,7 @@ void recs_fini(struct recs *r);
 int rec_cmp(const struct rec *a, const struct rec *b);
 struct rec *recs_sorted(const struct recs *r); /* to be freed */
 
-struct world {
+struct shuffle_world {
     char dir[64];
     struct task_env env;
     uint64_t budget;
@@ -36,16 +36,17 @@ struct world {
     bool select; /* they also hold rows that don't count */
 };
 
-void world_init(struct world *w, uint64_t budget);
-void world_fini(struct world *w);
-char *world_path(const struct world *w, uint32_t part, char out[128]); /* of a map's output */
+void shuffle_world_init(struct shuffle_world *w, uint64_t budget);
+void shuffle_world_fini(struct shuffle_world *w);
+char *shuffle_world_path(const struct shuffle_world *w, uint32_t part, char out[128]); /* of a map's output */
 
 /* Run a map over recs[from..to): its output joins the shuffle.  The sink's result. */
-int world_map(struct world *w, const struct plan_node *sink, const struct recs *in, size_t from, size_t to);
+int shuffle_world_map(struct shuffle_world *w, const struct plan_node *sink, const struct recs *in,
+                      size_t from, size_t to);
 /* Run partition `part` of those that the cuts make: `ncuts` bounds or keys for `ntasks`.  Appends to `out`. 0 or -1. */
-int world_reduce(struct world *w, const struct plan_node *leaf, const struct rec_cut *cuts, uint32_t ncuts,
-                 uint32_t ntasks, uint32_t part, struct recs *out);
+int shuffle_world_reduce(struct shuffle_world *w, const struct plan_node *leaf, const struct rec_cut *cuts,
+                         uint32_t ncuts, uint32_t ntasks, uint32_t part, struct recs *out);
 /* The buckets in `n` ranges: n + 1 bounds, in static memory. */
-const struct rec_cut *world_bounds(uint32_t buckets, uint32_t n);
+const struct rec_cut *shuffle_world_bounds(uint32_t buckets, uint32_t n);
 
 #endif

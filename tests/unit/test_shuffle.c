@@ -121,16 +121,17 @@ struct way {
     uint32_t maps;
 };
 
-static void all_parts(struct world *w, const struct plan_node *leaf, uint32_t buckets, struct recs *out)
+static void all_parts(struct shuffle_world *w, const struct plan_node *leaf, uint32_t buckets,
+                      struct recs *out)
 {
     for (uint32_t part = 0; part < 3; part++)
-        cr_assert_eq(world_reduce(w, leaf, world_bounds(buckets, 3), 4, 3, part, out), 0, "%.*s",
-                     (int)w->report.words.n, (const char *)w->report.words.p);
+        cr_assert_eq(shuffle_world_reduce(w, leaf, shuffle_world_bounds(buckets, 3), 4, 3, part, out), 0,
+                     "%.*s", (int)w->report.words.n, (const char *)w->report.words.p);
 }
 
 static void run_way(const struct way *y)
 {
-    struct world w;
+    struct shuffle_world w;
     struct recs in = { 0 }, want = { 0 }, got = { 0 };
     struct plan_node sink = {
         .op = OP_WRITE_HASH, .key = y->key, .value = FERRO_I64, .kernel = y->kernel, .buckets = 256
@@ -141,13 +142,14 @@ static void run_way(const struct way *y)
                               .in_key = y->key,
                               .in_value = FERRO_I64,
                               .kernel = y->kernel };
-    world_init(&w, y->budget);
+    shuffle_world_init(&w, y->budget);
     w.remote = y->remote;
     w.hashed = y->hashed;
     w.select = y->select;
     fill(&in, y->key, y->rows, y->distinct);
     for (uint32_t m = 0; m < y->maps; m++) {
-        cr_assert_eq(world_map(&w, &sink, &in, y->rows * m / y->maps, y->rows * (m + 1) / y->maps), 0);
+        cr_assert_eq(shuffle_world_map(&w, &sink, &in, y->rows * m / y->maps, y->rows * (m + 1) / y->maps),
+                     0);
         cr_assert(w.report.out_bytes == 0 || w.report.sizes.n == 256);
     }
     all_parts(&w, &leaf, 256, &got);
@@ -158,7 +160,7 @@ static void run_way(const struct way *y)
     recs_fini(&in);
     recs_fini(&want);
     recs_fini(&got);
-    world_fini(&w);
+    shuffle_world_fini(&w);
 }
 
 Test(shuffle, types_and_kernels)
@@ -197,7 +199,7 @@ Test(shuffle, few_rows_and_many_maps)
 /* A map's output of several MiB, remote: a window of tails, then one of stretches. */
 Test(shuffle, remote_reads_take_few_round_trips)
 {
-    struct world w;
+    struct shuffle_world w;
     struct recs in = { 0 }, got = { 0 };
     struct plan_node sink = {
         .op = OP_WRITE_HASH, .key = FERRO_I64, .value = FERRO_I64, .kernel = FERRO_SUM, .buckets = 64
@@ -208,24 +210,24 @@ Test(shuffle, remote_reads_take_few_round_trips)
                               .in_key = FERRO_I64,
                               .in_value = FERRO_I64,
                               .kernel = FERRO_SUM };
-    world_init(&w, RICH);
+    shuffle_world_init(&w, RICH);
     w.remote = true;
     fill(&in, FERRO_I64, 200000, 100000);
     for (uint32_t m = 0; m < 4; m++)
-        cr_assert_eq(world_map(&w, &sink, &in, 50000 * m, 50000 * (m + 1)), 0);
+        cr_assert_eq(shuffle_world_map(&w, &sink, &in, 50000 * m, 50000 * (m + 1)), 0);
     cr_assert_gt(w.maps[0].bytes, 256 << 10);
-    cr_assert_eq(world_reduce(&w, &leaf, world_bounds(64, 3), 4, 3, 1, &got), 0);
+    cr_assert_eq(shuffle_world_reduce(&w, &leaf, shuffle_world_bounds(64, 3), 4, 3, 1, &got), 0);
     cr_assert_eq(w.fetches, 2);
     cr_assert_lt(w.report.bytes_read, w.maps[0].bytes * 4 / 2);
     recs_fini(&in);
     recs_fini(&got);
-    world_fini(&w);
+    shuffle_world_fini(&w);
 }
 
 Test(shuffle, users_merge_of_wide_values)
 {
     for (int poor = 0; poor < 2; poor++) {
-        struct world w;
+        struct shuffle_world w;
         struct recs in = { 0 }, want = { 0 }, got = { 0 };
         fe_type load = FERRO_STRUCT(struct load);
         struct plan_node sink = {
@@ -237,14 +239,14 @@ Test(shuffle, users_merge_of_wide_values)
                                   .in_key = FERRO_TEXT,
                                   .in_value = load,
                                   .fn = (uintptr_t)merge_load };
-        world_init(&w, poor ? POOR : RICH);
+        shuffle_world_init(&w, poor ? POOR : RICH);
         for (int64_t i = 0; i < 30000; i++) {
             char k[64];
             struct load v = { 1, i, i % 77 };
             recs_add(&in, k, text_key((uint64_t)i % 5000, k), &v, sizeof v);
         }
-        cr_assert_eq(world_map(&w, &sink, &in, 0, 10000), 0);
-        cr_assert_eq(world_map(&w, &sink, &in, 10000, 30000), 0);
+        cr_assert_eq(shuffle_world_map(&w, &sink, &in, 0, 10000), 0);
+        cr_assert_eq(shuffle_world_map(&w, &sink, &in, 10000, 30000), 0);
         all_parts(&w, &leaf, 16, &got);
         struct rec *v = recs_sorted(&in);
         for (size_t i = 0; i < in.n;) {
@@ -260,13 +262,13 @@ Test(shuffle, users_merge_of_wide_values)
         recs_fini(&in);
         recs_fini(&want);
         recs_fini(&got);
-        world_fini(&w);
+        shuffle_world_fini(&w);
     }
 }
 
 Test(shuffle, a_merge_that_fails_ends_the_attempt_and_leaves_no_file)
 {
-    struct world w;
+    struct shuffle_world w;
     struct recs in = { 0 };
     char path[128];
     struct plan_node sink = { .op = OP_WRITE_HASH,
@@ -277,30 +279,30 @@ Test(shuffle, a_merge_that_fails_ends_the_attempt_and_leaves_no_file)
                               .file = "job.c",
                               .line = 3,
                               .buckets = 16 };
-    world_init(&w, RICH);
+    shuffle_world_init(&w, RICH);
     fill(&in, FERRO_I64, 1000, 10);
-    cr_assert_eq(world_map(&w, &sink, &in, 0, 1000), -1);
+    cr_assert_eq(shuffle_world_map(&w, &sink, &in, 0, 1000), -1);
     cr_assert_eq(w.report.cause, CAUSE_ERROR);
-    cr_assert(fopen(world_path(&w, 0, path), "r") == NULL);
+    cr_assert(fopen(shuffle_world_path(&w, 0, path), "r") == NULL);
     recs_fini(&in);
-    world_fini(&w);
+    shuffle_world_fini(&w);
 }
 
 Test(shuffle, a_folder_that_cannot_be_written_is_named)
 {
-    struct world w;
+    struct shuffle_world w;
     struct recs in = { 0 };
     struct plan_node sink = {
         .op = OP_WRITE_HASH, .key = FERRO_I64, .value = FERRO_I64, .kernel = FERRO_SUM, .buckets = 16
     };
-    world_init(&w, RICH);
+    shuffle_world_init(&w, RICH);
     w.env.scratch = "/nowhere/at/all";
     fill(&in, FERRO_I64, 1000, 10);
-    cr_assert_eq(world_map(&w, &sink, &in, 0, 1000), -1);
+    cr_assert_eq(shuffle_world_map(&w, &sink, &in, 0, 1000), -1);
     cr_assert_eq(w.report.cause, CAUSE_ERROR);
     cr_assert(memmem(w.report.words.p, w.report.words.n, "/nowhere/at/all", 15));
     recs_fini(&in);
-    world_fini(&w);
+    shuffle_world_fini(&w);
 }
 
 /* ---- groups --------------------------------------------------------------------------------- */
@@ -323,7 +325,7 @@ static void weigh(fe_task *t, fe_slice key, fe_values *values)
 
 static void check_groups(uint64_t budget, size_t rows, uint64_t distinct, uint64_t wanted)
 {
-    struct world w;
+    struct shuffle_world w;
     struct recs in = { 0 }, want = { 0 }, got = { 0 };
     struct plan_node sink = { .op = OP_WRITE_HASH, .key = FERRO_TEXT, .value = FERRO_TEXT, .buckets = 32 };
     struct plan_node leaf = { .op = OP_READ_GROUPS,
@@ -333,15 +335,15 @@ static void check_groups(uint64_t budget, size_t rows, uint64_t distinct, uint64
                               .in_value = FERRO_TEXT,
                               .fn = (uintptr_t)weigh };
     uint64_t seed = 7;
-    world_init(&w, budget);
+    shuffle_world_init(&w, budget);
     values_wanted = wanted;
     for (size_t i = 0; i < rows; i++) {
         char k[64], v[32];
         memset(v, 'a' + (int)(i % 26), sizeof v);
         recs_add(&in, k, text_key(next_random(&seed) % distinct, k), v, wanted == UINT64_MAX ? i % 32 : 4);
     }
-    cr_assert_eq(world_map(&w, &sink, &in, 0, rows / 3), 0);
-    cr_assert_eq(world_map(&w, &sink, &in, rows / 3, rows), 0);
+    cr_assert_eq(shuffle_world_map(&w, &sink, &in, 0, rows / 3), 0);
+    cr_assert_eq(shuffle_world_map(&w, &sink, &in, rows / 3, rows), 0);
     all_parts(&w, &leaf, 32, &got);
     struct rec *v = recs_sorted(&in);
     for (size_t i = 0, k; i < in.n; i = k) {
@@ -365,7 +367,7 @@ static void check_groups(uint64_t budget, size_t rows, uint64_t distinct, uint64
     recs_fini(&in);
     recs_fini(&want);
     recs_fini(&got);
-    world_fini(&w);
+    shuffle_world_fini(&w);
 }
 
 Test(shuffle, groups)

@@ -9,7 +9,7 @@
 
 #define BUCKETS 8u
 
-static struct world w;
+static struct shuffle_world w;
 static struct plan_node leaf;
 
 static void count_values(fe_task *t, fe_slice key, fe_values *values)
@@ -39,22 +39,23 @@ static void set_up_for(enum op_code read)
         sink.kernel = leaf.kernel = FERRO_SUM;
         leaf.fn = 0;
     }
-    world_init(&w, 8 << 20);
+    shuffle_world_init(&w, 8 << 20);
     for (int64_t i = 0; i < 120; i++) {
         char k[64];
         int n = snprintf(k, sizeof k, i % 3 ? "key %lld" : "a key of more than sixteen bytes %lld",
                          (long long)i % 40);
         recs_add(&in, k, (size_t)n, &i, sizeof i);
     }
-    cr_assert_eq(world_map(&w, &sink, &in, 0, 60), 0);
-    cr_assert_eq(world_map(&w, &sink, &in, 60, 120), 0);
+    cr_assert_eq(shuffle_world_map(&w, &sink, &in, 0, 60), 0);
+    cr_assert_eq(shuffle_world_map(&w, &sink, &in, 60, 120), 0);
     recs_fini(&in);
 }
 
 static int reduce(struct recs *out)
 {
     bool sorted = leaf.op == OP_READ_SORTED;
-    return world_reduce(&w, &leaf, sorted ? NULL : world_bounds(BUCKETS, 1), sorted ? 0 : 2, 1, 0, out);
+    return shuffle_world_reduce(&w, &leaf, sorted ? NULL : shuffle_world_bounds(BUCKETS, 1), sorted ? 0 : 2,
+                                1, 0, out);
 }
 
 static void must_fail(const char *what, size_t at)
@@ -70,7 +71,7 @@ static void must_fail(const char *what, size_t at)
 static int open_output(void)
 {
     char path[128];
-    int fd = open(world_path(&w, 1, path), O_RDWR);
+    int fd = open(shuffle_world_path(&w, 1, path), O_RDWR);
     cr_assert_geq(fd, 0);
     return fd;
 }
@@ -97,7 +98,7 @@ static void every_flip(enum op_code read)
     cr_assert_eq(reduce(&out), 0);
     recs_fini(&out);
     close(fd);
-    world_fini(&w);
+    shuffle_world_fini(&w);
 }
 
 static void every_cut(enum op_code read)
@@ -114,7 +115,7 @@ static void every_cut(enum op_code read)
         w.maps[1].bytes = whole;
     }
     close(fd);
-    world_fini(&w);
+    shuffle_world_fini(&w);
 }
 
 Test(shuffle_faults, flips)
@@ -135,11 +136,11 @@ Test(shuffle_faults, a_block_that_is_gone)
 {
     char path[128];
     set_up_for(OP_READ_HASH);
-    unlink(world_path(&w, 1, path));
+    unlink(shuffle_world_path(&w, 1, path));
     must_fail("nothing", 0);
     cr_assert(memmem(w.report.words.p, w.report.words.n, "7.1.1", 5) &&
               memmem(w.report.words.p, w.report.words.n, "no such block", 13));
-    world_fini(&w);
+    shuffle_world_fini(&w);
 }
 
 /* A sort's output where a hash shuffle's is expected. */
@@ -152,14 +153,14 @@ Test(shuffle_faults, another_kind)
     cr_assert_eq(reduce(&out), -1);
     cr_assert_eq(w.report.cause, CAUSE_FETCH);
     recs_fini(&out);
-    world_fini(&w);
+    shuffle_world_fini(&w);
 }
 
 Test(shuffle_faults, fewer_buckets_than_the_stage_says)
 {
     set_up_for(OP_READ_HASH);
     struct recs out = { 0 };
-    cr_assert_eq(world_reduce(&w, &leaf, world_bounds(BUCKETS * 2, 1), 2, 1, 0, &out), -1);
+    cr_assert_eq(shuffle_world_reduce(&w, &leaf, shuffle_world_bounds(BUCKETS * 2, 1), 2, 1, 0, &out), -1);
     cr_assert_eq(w.report.cause, CAUSE_FETCH);
-    world_fini(&w);
+    shuffle_world_fini(&w);
 }

@@ -93,7 +93,7 @@ static void check_sorted(const struct way *y, const struct recs *got, const stru
 
 static void run_way(const struct way *y)
 {
-    struct world w;
+    struct shuffle_world w;
     struct recs in = { 0 }, got = { 0 };
     struct arena arena = { 0 };
     struct rec_cut samples[WORLD_MAPS_MAX * 64], cuts[64];
@@ -108,12 +108,12 @@ static void run_way(const struct way *y)
                               .in_value = y->value,
                               .order = y->down,
                               .by_value = y->by_value };
-    world_init(&w, y->budget);
+    shuffle_world_init(&w, y->budget);
     w.remote = y->remote;
     fill(&in, y);
     for (uint32_t m = 0; m < y->maps; m++) {
         size_t from = y->rows * m / y->maps, to = y->rows * (m + 1) / y->maps;
-        cr_assert_eq(world_map(&w, &sink, &in, from, to), 0);
+        cr_assert_eq(shuffle_world_map(&w, &sink, &in, from, to), 0);
         cr_assert_eq(w.report.samples.n, to - from < 64 ? to - from : 64);
         for (uint32_t i = 0; i < w.report.samples.n; i++)
             samples[n++].key = arena_bytes(&arena, w.report.samples.v[i].key);
@@ -122,7 +122,7 @@ static void run_way(const struct way *y)
     size_t most = 0;
     for (uint32_t p = 0; p < y->parts; p++) {
         size_t before = got.n;
-        cr_assert_eq(world_reduce(&w, &leaf, cuts, ncuts, y->parts, p, &got), 0, "%.*s",
+        cr_assert_eq(shuffle_world_reduce(&w, &leaf, cuts, ncuts, y->parts, p, &got), 0, "%.*s",
                      (int)w.report.words.n, (const char *)w.report.words.p);
         most = got.n - before > most ? got.n - before : most;
     }
@@ -132,7 +132,7 @@ static void run_way(const struct way *y)
     recs_fini(&in);
     recs_fini(&got);
     arena_fini(&arena);
-    world_fini(&w);
+    shuffle_world_fini(&w);
 }
 
 Test(shuffle_sort, keys_of_every_type)
