@@ -168,4 +168,5 @@ void attempts_cancel_all(struct sched *s, struct exec *x)
     s->in_flight -= x->in_flight;
     x->in_flight = 0;
     x->idle_ns = s->now;
+    execs_hungry(s, x);
 }

@@ -399,7 +399,7 @@ static void blame(struct proc *p, const struct action *a)
         driver_excuse(p->sim, p->d.index, "the driver's disk failed");
     else if (a->io.op == IO_ADOPT || a->io.op == IO_SYNC)
         work_failed(p->sim, a->app, a->stage, a->part);
-    else if (a->io.op == IO_LIBRARY && app)
+    else if ((a->io.op == IO_LIBRARY || (a->io.op == IO_WRITE && a->stage == UINT32_MAX)) && app)
         app->host_failures++;
 }
 

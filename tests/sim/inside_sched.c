@@ -18,6 +18,8 @@ static const char *execs_wrong(const struct sched *s)
             return "too many chunks are being read for one executor";
         if (x->lost && (x->in_flight || x->slots || x->outputs))
             return "a lost executor still counts";
+        if (x->usable && !x->in_flight && !map_has(&s->hungry, x->index))
+            return "an idle executor is never fed again";
         if (x->usable > x->slots)
             return "more slots are usable than there are";
     }
