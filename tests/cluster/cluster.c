@@ -25,6 +25,8 @@
 
 static char *kept[KEPT_MAX]; /* arguments, for as long as the test lives */
 static int nkept;
+static char *seens[KEPT_MAX]; /* every struct proc's `seen` */
+static int nseens;
 
 static int64_t now_ms(void)
 {
@@ -93,7 +95,6 @@ static void child_exec(const struct cluster *c, const char *name, char *const *a
 void proc_start(struct cluster *c, struct proc *p, const char *name, char *const *argv, int events_at)
 {
     int ends[2] = { -1, -1 };
-    free(p->seen);
     *p = (struct proc){ .events = -1 };
     snprintf(p->name, sizeof p->name, "%s", name);
     if (events_at >= 0) {
@@ -155,6 +156,11 @@ static void remember(struct proc *p, const char *line, size_t n)
     p->nseen += n;
     p->seen[p->nseen++] = '\n';
     p->seen[p->nseen] = 0;
+    if (p->seen_slot == 0) {
+        cr_assert(nseens < KEPT_MAX);
+        p->seen_slot = ++nseens;
+    }
+    seens[p->seen_slot - 1] = p->seen;
 }
 
 /* The next whole line, parsed; NULL when none comes before `end`. */
@@ -499,8 +505,6 @@ static void proc_stop(struct proc *p)
     }
     if (p->events > 0)
         close(p->events);
-    free(p->seen);
-    p->seen = NULL;
     p->events = -1;
 }
 
@@ -583,6 +587,10 @@ void cluster_fini(struct cluster *c)
     proc_stop(&c->driver);
     proc_stop(&c->manager);
     expect_nothing_left(c);
+    while (nseens > 0)
+        free(seens[--nseens]);
+    while (nkept > 0)
+        free(kept[--nkept]);
     snprintf(command, sizeof command, "rm -rf %s", c->dir);
     cr_assert(system(command) == 0);
 }

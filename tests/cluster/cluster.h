@@ -22,6 +22,7 @@ struct proc {
     int events; /* read end of its --events pipe, -1: none */
     char *seen; /* events read so far, for failure messages */
     size_t nseen;
+    int seen_slot;    /* it lives until cluster_fini(), whoever copies this struct */
     char rest[65536]; /* an event line that is not whole yet */
     size_t nrest;
     int status; /* wait status once reaped */

@@ -101,6 +101,11 @@ Test(data, lines_at_the_edges_of_splits)
 
 /* ---- words --------------------------------------------------------------------- */
 
+#ifdef __SANITIZE_ADDRESS__
+#define SLOT "256M" /* of which the sanitizer takes most */
+#else
+#define SLOT "64M"
+#endif
 #define WORDS 12000000u
 #define DISTINCT 4000000u
 
@@ -156,8 +161,9 @@ Test(data, more_distinct_words_than_memory_holds)
     struct cluster c;
     folder_init(&c);
     uint32_t *counts = words_write(words("%s/words", c.dir));
-    free(ferro_expect(&c, 0, NULL,
-                      words("run --slots 2 --mem 64M examples/wordcount.c %s/words %s/out", c.dir, c.dir)));
+    free(ferro_expect(
+        &c, 0, NULL,
+        words("run --slots 2 --mem " SLOT " examples/wordcount.c %s/words %s/out", c.dir, c.dir)));
     expect_words(words("%s/out", c.dir), counts);
     free(counts);
     cluster_fini(&c);
