@@ -100,13 +100,17 @@ json_t *app_json(const struct rec_app_row *r)
 void app_line(const struct rec_app_row *r)
 {
     char name[65], user[65], mode[9], state[17], words[513], took[16] = "";
+    struct bytes first = r->words; /* of several lines: the rest is in --json, and in ferro logs */
+    const uint8_t *newline = first.n ? memchr(first.p, '\n', first.n) : NULL;
+    if (newline)
+        first.n = (uint32_t)(newline - first.p);
     uint64_t end = r->ended_ms ? r->ended_ms : (uint64_t)time(NULL) * 1000;
     if (r->started_ms && end >= r->started_ms)
         human_ms(end - r->started_ms, took);
     printf("%-5" PRIu64 " %-20s %-12s %-8s %-8s %-6u %-6s%s%s\n", r->app,
            bytes_text(r->name, name, sizeof name), bytes_text(r->user, user, sizeof user),
            bytes_text(r->mode, mode, sizeof mode), bytes_text(r->state, state, sizeof state), r->slots, took,
-           r->words.n ? " " : "", bytes_text(r->words, words, sizeof words));
+           r->words.n ? " " : "", bytes_text(first, words, sizeof words));
 }
 
 void app_heading(void)

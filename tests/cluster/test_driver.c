@@ -108,6 +108,30 @@ Test(driver, frozen_is_given_up)
     cluster_fini(&c);
 }
 
+/* ---- local mode ---- */
+
+/* `ferro run` of the slow job, interrupted: all that it started goes with it. */
+Test(driver, local_mode_ends_with_what_it_started)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGKILL };
+    for (int i = 0; i < 3; i++) {
+        struct cluster c;
+        struct proc job = { 0 };
+        folder_init(&c);
+        setenv("TMPDIR", c.dir, 1);
+        ferro_start(&c, &job, words("run --quiet --slots 2 " SLOW " 200 50 %s/out", c.dir));
+        json_decref(proc_await(&job, "task.committed", "stage=0", NULL));
+        proc_kill(&job, signals[i]);
+        int code = proc_wait(&job);
+        cr_expect_geq(code, 128, "its exit code is %d", code);
+        if (signals[i] != SIGKILL)
+            expect_soon(words("! ls -d %s/ferro-run-* /dev/shm/ferro-run-* 2>/dev/null", c.dir));
+        unsetenv("TMPDIR");
+        cluster_fini(&c); /* which looks for processes */
+        cr_assert_eq(system("rm -rf /dev/shm/ferro-run-*"), 0);
+    }
+}
+
 /* ---- the driver service ------------------------------------------------------ */
 
 /* A cluster whose service runs the slow job. */

@@ -161,6 +161,22 @@ Test(security, drivers_services_and_hosts_listen_nowhere)
     cluster_fini(&c);
 }
 
+/* User code is hostile: what it may do is on the operator's list, and no more. */
+Test(security, a_task_is_confined)
+{
+    struct cluster c;
+    char far[] = "/tmp/ferro-far-XXXXXX";
+    cluster_start(&c, 1);
+    cr_assert(mkdtemp(far));
+    file_write("secret", "%s/secret", far);
+    char *out = ferro_expect(&c, 0, NULL,
+                             words("submit tests/cluster/jobs/peek.c %s/secret %s/manager.err", far, c.dir));
+    cr_expect_str_eq(out, "read what is on the list\n", "a task could:\n%s", out);
+    free(out);
+    cr_assert_eq(system(words("rm -rf %s", far)), 0);
+    cluster_fini(&c);
+}
+
 /* ---- roles ---------------------------------------------------------------------- */
 
 /* Every message that this role may not send is refused, and none is decoded. */

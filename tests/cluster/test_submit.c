@@ -59,6 +59,39 @@ Test(submit, an_existing_output_is_kept_unless_overwritten)
     cluster_fini(&c);
 }
 
+/* An executor that sees the output folder, and may write there, writes its parts itself. */
+Test(submit, executors_write_where_they_may)
+{
+    struct cluster c;
+    cluster_init(&c);
+    cluster_manager(&c, NULL);
+    cluster_executor(&c, 0, words("--write %s", c.dir));
+    cluster_executor(&c, 1, words("--write %s", c.dir));
+    file_write(TEXT, "%s/text", c.dir);
+    free(ferro_expect(&c, 0, "written by executors",
+                      words("submit " WORDCOUNT " %s/text %s/out", c.dir, c.dir)));
+    expect_parts(words("%s/out", c.dir), COUNTED);
+    cluster_fini(&c);
+}
+
+/* Input that no executor may read comes from the driver: a job from a laptop needs no shared disk. */
+Test(submit, the_driver_serves_what_executors_do_not_see)
+{
+    struct cluster c;
+    char far[] = "/tmp/ferro-far-XXXXXX";
+    cluster_start(&c, 2);
+    cr_assert(mkdtemp(far));
+    file_write(TEXT, "%s/one", far);
+    file_write(TEXT, "%s/two words", far);
+    char *out = ferro_expect(&c, 0, NULL, words("submit " WORDCOUNT " %s -", far));
+    cr_expect_str_eq(out, "to\t6\nbe\t4\nis\t2\nnot\t2\nor\t2\nquestion\t2\nsleep\t2\nthat\t2\nthe\t2\n");
+    free(out);
+    free(ferro_expect(&c, 0, NULL, words("submit " WORDCOUNT " %s/one %s/out", far, far)));
+    expect_parts(words("%s/out", far), COUNTED);
+    cr_assert_eq(system(words("rm -rf %s", far)), 0);
+    cluster_fini(&c);
+}
+
 Test(submit, cluster_mode_waits_and_tells_what_was_written)
 {
     struct cluster c;
