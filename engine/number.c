@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #define EXACT_MANTISSA (1ull << 53) /* integers up to it are doubles */
-#define DIGITS_MAX 19                     /* that always fit a uint64_t */
+#define DIGITS_MAX 19               /* that always fit a uint64_t */
 
 /* ---- out ----------------------------------------------------------------------- */
 

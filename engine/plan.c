@@ -70,11 +70,27 @@ static bool type_sane(fe_type t)
 static struct rec_node node_out(const struct plan_node *n)
 {
     struct rec_node r = {
-        .op = n->op, .key = n->key, .value = n->value, .in_key = n->in_key, .in_value = n->in_value, .fn = n->fn,
-        .fn_name = bytes_of(n->fn_name ? n->fn_name : ""), .file = bytes_of(n->file ? n->file : ""), .line = n->line,
-        .left = n->child[0], .right = n->child[1], .kernel = n->kernel, .order = n->order, .by_value = n->by_value,
-        .buckets = n->buckets, .limit = n->limit, .split_bytes = n->split_bytes,
-        .from = (uint64_t)n->from, .to = (uint64_t)n->to, .data = n->data, .block_bytes = n->block_bytes,
+        .op = n->op,
+        .key = n->key,
+        .value = n->value,
+        .in_key = n->in_key,
+        .in_value = n->in_value,
+        .fn = n->fn,
+        .fn_name = bytes_of(n->fn_name ? n->fn_name : ""),
+        .file = bytes_of(n->file ? n->file : ""),
+        .line = n->line,
+        .left = n->child[0],
+        .right = n->child[1],
+        .kernel = n->kernel,
+        .order = n->order,
+        .by_value = n->by_value,
+        .buckets = n->buckets,
+        .limit = n->limit,
+        .split_bytes = n->split_bytes,
+        .from = (uint64_t)n->from,
+        .to = (uint64_t)n->to,
+        .data = n->data,
+        .block_bytes = n->block_bytes,
     };
     memcpy(r.block, n->block.b, sizeof r.block);
     return r;
@@ -102,11 +118,26 @@ static char *text_in(struct arena *a, struct bytes b)
 static struct plan_node node_in(struct arena *a, const struct rec_node *r)
 {
     struct plan_node n = {
-        .op = r->op, .key = r->key, .value = r->value, .in_key = r->in_key, .in_value = r->in_value, .fn = r->fn,
-        .fn_name = text_in(a, r->fn_name), .file = text_in(a, r->file), .line = r->line,
-        .child = { r->left, r->right }, .kernel = r->kernel, .order = r->order, .by_value = r->by_value,
-        .buckets = r->buckets, .limit = r->limit, .split_bytes = r->split_bytes,
-        .from = (int64_t)r->from, .to = (int64_t)r->to, .data = r->data, .block_bytes = r->block_bytes,
+        .op = r->op,
+        .key = r->key,
+        .value = r->value,
+        .in_key = r->in_key,
+        .in_value = r->in_value,
+        .fn = r->fn,
+        .fn_name = text_in(a, r->fn_name),
+        .file = text_in(a, r->file),
+        .line = r->line,
+        .child = { r->left, r->right },
+        .kernel = r->kernel,
+        .order = r->order,
+        .by_value = r->by_value,
+        .buckets = r->buckets,
+        .limit = r->limit,
+        .split_bytes = r->split_bytes,
+        .from = (int64_t)r->from,
+        .to = (int64_t)r->to,
+        .data = r->data,
+        .block_bytes = r->block_bytes,
     };
     memcpy(n.block.b, r->block, sizeof r->block);
     return n;
@@ -121,7 +152,8 @@ static int node_check(const struct plan *p, uint32_t i, uint8_t *used, struct er
     if (!type_sane(n->key) || !type_sane(n->value) || !type_sane(n->in_key) || !type_sane(n->in_value))
         return error_set(e, EPROTO, "plan: node %u (%s): unknown type", i, row->name);
     if ((row->shape == SINK) != (i == p->n - 1))
-        return error_set(e, EPROTO, "plan: node %u (%s): the sink is the last node, and only it", i, row->name);
+        return error_set(e, EPROTO, "plan: node %u (%s): the sink is the last node, and only it", i,
+                         row->name);
     uint32_t want = row->shape == LEAF ? 0 : row->shape == PAIR ? 2 : 1;
     for (uint32_t k = 0; k < 2; k++) {
         uint32_t c = n->child[k];

@@ -47,11 +47,11 @@ enum op_code {
 
 struct plan_node {
     uint32_t op;
-    fe_type key, value; /* of the records that it puts out (sinks: of those that it takes) */
+    fe_type key, value;       /* of the records that it puts out (sinks: of those that it takes) */
     fe_type in_key, in_value; /* OP_READ_*: of the records that the shuffle brings */
-    uint64_t fn;        /* the user function's offset in the job's library; 0: none */
-    const char *fn_name; /* its source name, or the builder's */
-    const char *file;    /* where the job's source calls the builder */
+    uint64_t fn;              /* the user function's offset in the job's library; 0: none */
+    const char *fn_name;      /* its source name, or the builder's */
+    const char *file;         /* where the job's source calls the builder */
     uint32_t line;
     uint32_t child[2]; /* indexes of earlier nodes, PLAN_NONE: none */
     uint32_t kernel;   /* enum fe_kernel, 0: none */
@@ -61,9 +61,9 @@ struct plan_node {
     uint64_t limit;
     uint64_t split_bytes;
     int64_t from, to;
-    struct bytes data;       /* inline data, or empty when it is a block: */
-    struct block_id block;   /* a driver's block (WANT_DRIVER) */
-    uint64_t block_bytes;    /* 0: none */
+    struct bytes data;     /* inline data, or empty when it is a block: */
+    struct block_id block; /* a driver's block (WANT_DRIVER) */
+    uint64_t block_bytes;  /* 0: none */
 };
 
 struct plan {
@@ -82,8 +82,14 @@ int plan_decode(struct arena *a, struct bytes body, struct plan *out, struct err
 
 const char *op_name(enum op_code op); /* "flat_map" */
 
-static inline uint32_t type_size(fe_type t) { return t & 0x0fffffff; } /* 0: varies, or none */
-static inline uint32_t type_kind(fe_type t) { return t >> 28; }
+static inline uint32_t type_size(fe_type t)
+{
+    return t & 0x0fffffff;
+} /* 0: varies, or none */
+static inline uint32_t type_kind(fe_type t)
+{
+    return t >> 28;
+}
 #define TYPE_NAME_MAX 32
 const char *type_name(fe_type t, char buf[TYPE_NAME_MAX]); /* "i64", "struct of 24 bytes" */
 

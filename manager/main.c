@@ -10,43 +10,91 @@ struct options {
     const char *listen, *keys, *state, *level;
     bool fast;
     uint64_t events;
-    uint64_t beat_ms, suspect_ms, lost_ms, driver_lost_ms, claim_ms, holding_ms, bar_ms, executors_max, apps_max;
+    uint64_t beat_ms, suspect_ms, lost_ms, driver_lost_ms, claim_ms, holding_ms, bar_ms, executors_max,
+        apps_max;
 };
 
 #define DURATION(option, field, least, text, words) \
-    { .name = option, .value = "TIME", .type = OPT_DURATION, .offset = offsetof(struct options, field), .min = least, \
-      .max = 3600000, .fallback = text, .help = words }
+    { \
+        .name = option, .value = "TIME", .type = OPT_DURATION, .offset = offsetof(struct options, field), \
+        .min = least, .max = 3600000, .fallback = text, .help = words \
+    }
 
 static const struct option_row rows[] = {
-    { .name = "listen", .letter = 'l', .value = "HOST:PORT", .type = OPT_HOSTPORT, .offset = offsetof(struct options, listen),
-      .fallback = "127.0.0.1:7400", .env = "FERRO_LISTEN", .help = "where to listen (port 0: any)" },
-    { .name = "keys", .letter = 'k', .value = "DIR", .type = OPT_PATH, .offset = offsetof(struct options, keys), .fallback = "keys",
-      .env = "FERRO_KEYS", .help = "folder made by `ferro keys init`: manager.key and authorized/ (read again on SIGHUP)" },
-    { .name = "state", .letter = 's', .value = "DIR", .type = OPT_PATH, .offset = offsetof(struct options, state), .fallback = "state",
-      .env = "FERRO_STATE", .help = "folder for what must not be forgotten" },
-    { .name = "volatile", .type = OPT_FLAG, .offset = offsetof(struct options, fast),
+    { .name = "listen",
+      .letter = 'l',
+      .value = "HOST:PORT",
+      .type = OPT_HOSTPORT,
+      .offset = offsetof(struct options, listen),
+      .fallback = "127.0.0.1:7400",
+      .env = "FERRO_LISTEN",
+      .help = "where to listen (port 0: any)" },
+    { .name = "keys",
+      .letter = 'k',
+      .value = "DIR",
+      .type = OPT_PATH,
+      .offset = offsetof(struct options, keys),
+      .fallback = "keys",
+      .env = "FERRO_KEYS",
+      .help = "folder made by `ferro keys init`: manager.key and authorized/ (read again on SIGHUP)" },
+    { .name = "state",
+      .letter = 's',
+      .value = "DIR",
+      .type = OPT_PATH,
+      .offset = offsetof(struct options, state),
+      .fallback = "state",
+      .env = "FERRO_STATE",
+      .help = "folder for what must not be forgotten" },
+    { .name = "volatile",
+      .type = OPT_FLAG,
+      .offset = offsetof(struct options, fast),
       .help = "don't wait for the disk: for clusters that need not survive a power failure" },
     DURATION("beat", beat_ms, 10, "1s", "time between two beats (longer in a large cluster)"),
     DURATION("suspect", suspect_ms, 30, "5s", "a silent executor gets no new work after this"),
     DURATION("lost", lost_ms, 50, "20s", "and is lost after this"),
     DURATION("driver-lost", driver_lost_ms, 50, "30s", "an application whose driver is away ends after this"),
-    DURATION("claim", claim_ms, 50, "20s", "after a restart: a driver's lease that its executor doesn't confirm"),
-    DURATION("holding", holding_ms, 50, "30s", "after a restart: an executor's lease whose driver stays away"),
-    DURATION("bar", bar_ms, 0, "30s", "an application that can't use an executor isn't given it for this long"),
-    { .name = "executors-max", .value = "N", .type = OPT_U64, .offset = offsetof(struct options, executors_max), .min = 1,
-      .max = 4096, .fallback = "4096", .help = "executors at once" },
-    { .name = "apps-max", .value = "N", .type = OPT_U64, .offset = offsetof(struct options, apps_max), .min = 1, .max = 10000,
-      .fallback = "10000", .help = "applications waiting or running at once" },
-    { .name = "events", .value = "FD", .type = OPT_U64, .offset = offsetof(struct options, events), .max = 65535,
+    DURATION("claim", claim_ms, 50, "20s",
+             "after a restart: a driver's lease that its executor doesn't confirm"),
+    DURATION("holding", holding_ms, 50, "30s",
+             "after a restart: an executor's lease whose driver stays away"),
+    DURATION("bar", bar_ms, 0, "30s",
+             "an application that can't use an executor isn't given it for this long"),
+    { .name = "executors-max",
+      .value = "N",
+      .type = OPT_U64,
+      .offset = offsetof(struct options, executors_max),
+      .min = 1,
+      .max = 4096,
+      .fallback = "4096",
+      .help = "executors at once" },
+    { .name = "apps-max",
+      .value = "N",
+      .type = OPT_U64,
+      .offset = offsetof(struct options, apps_max),
+      .min = 1,
+      .max = 10000,
+      .fallback = "10000",
+      .help = "applications waiting or running at once" },
+    { .name = "events",
+      .value = "FD",
+      .type = OPT_U64,
+      .offset = offsetof(struct options, events),
+      .max = 65535,
       .help = "write events as JSON lines to this descriptor" },
-    { .name = "log-level", .value = "error|warn|info|debug", .type = OPT_STRING, .offset = offsetof(struct options, level),
-      .fallback = "info", .env = "FERRO_LOG", .help = "how much to say on stderr" },
+    { .name = "log-level",
+      .value = "error|warn|info|debug",
+      .type = OPT_STRING,
+      .offset = offsetof(struct options, level),
+      .fallback = "info",
+      .env = "FERRO_LOG",
+      .help = "how much to say on stderr" },
     { .name = NULL },
 };
 static const struct options_program program = {
     .name = "ferro-manager",
     .usage = "[OPTION]...",
-    .about = "Keeps a cluster: who is there, who has which slots, which applications run. SIGTERM stops it (applications go on), "
+    .about = "Keeps a cluster: who is there, who has which slots, which applications run. SIGTERM stops it "
+             "(applications go on), "
              "SIGHUP reads the keys again, SIGUSR1 writes its counters to the event stream.",
     .rows = rows,
 };
@@ -69,7 +117,9 @@ static struct manager_config core_config(const struct options *o)
 static int run(const struct options *o)
 {
     struct error e;
-    struct shell_config config = { .listen = o->listen, .keys = o->keys, .state = o->state, .fast = o->fast, .core = core_config(o) };
+    struct shell_config config = {
+        .listen = o->listen, .keys = o->keys, .state = o->state, .fast = o->fast, .core = core_config(o)
+    };
     struct shell *s = shell_new(&config, &e);
     int code = s ? shell_run(s, &e) : 1;
     if (code)
@@ -90,9 +140,11 @@ int main(int argc, char **argv)
     else if (code == OPTIONS_VERSION)
         puts("ferro-manager " FERRO_VERSION);
     else if (code == 0 && log_level_parse(o.level, &level))
-        code = error_set(&e, 0, "ferro-manager: --log-level: '%s' is not error, warn, info or debug", o.level);
+        code =
+            error_set(&e, 0, "ferro-manager: --log-level: '%s' is not error, warn, info or debug", o.level);
     else if (code == 0 && (o.suspect_ms < 2 * o.beat_ms || o.lost_ms < o.suspect_ms))
-        code = error_set(&e, 0, "ferro-manager: --suspect must be at least two beats, --lost no less than --suspect");
+        code = error_set(
+            &e, 0, "ferro-manager: --suspect must be at least two beats, --lost no less than --suspect");
     if (code < 0)
         fprintf(stderr, "%s\n", e.words);
     if (code) {

@@ -41,10 +41,11 @@ static void emit(const struct manager_event *e)
 {
     const char *words = e->words ? e->words : "";
     if (!strncmp(e->name, "executor.", 9))
-        event_emit(e->name, "id", 's', e->executor, "host", 's', e->host, "slots", 'u', (uint64_t)e->slots, "words", 's', words, NULL);
+        event_emit(e->name, "id", 's', e->executor, "host", 's', e->host, "slots", 'u', (uint64_t)e->slots,
+                   "words", 's', words, NULL);
     else if (!strncmp(e->name, "lease.", 6))
-        event_emit(e->name, "lease", 'u', e->lease, "app", 'u', e->app, "executor", 's', e->executor, "slots", 'u',
-                   (uint64_t)e->slots, NULL);
+        event_emit(e->name, "lease", 'u', e->lease, "app", 'u', e->app, "executor", 's', e->executor, "slots",
+                   'u', (uint64_t)e->slots, NULL);
     else if (!strncmp(e->name, "app.", 4))
         event_emit(e->name, "app", 'u', e->app, "state", 's', e->state, "words", 's', words, NULL);
     else if (!strncmp(e->name, "service.", 8))
@@ -109,7 +110,8 @@ static int keys_read(struct shell *s, struct error *e)
         return -1;
     if (s->keys.n == KEYS_MAX * sizeof(struct manager_key))
         log_line(LOG_WARN, "%s/authorized: only the first %d keys are admitted", s->config.keys, KEYS_MAX);
-    struct manager_keys keys = { (const struct manager_key *)s->keys.p, (uint32_t)(s->keys.n / sizeof(struct manager_key)) };
+    struct manager_keys keys = { (const struct manager_key *)s->keys.p,
+                                 (uint32_t)(s->keys.n / sizeof(struct manager_key)) };
     step(s, &(struct event){ .kind = EV_CALL, .call = { .what = MANAGER_KEYS, .arg = &keys } });
     return 0;
 }
@@ -135,9 +137,10 @@ static void counters(struct shell *s)
     struct manager_counters c;
     net_stats(s->net, &n);
     manager_counters(s->core, &c);
-    event_emit("counters", "accepted", 'u', n.handshakes_admitted, "refused_by_auth", 'u', n.handshakes_refused, "frames", 'u',
-               n.frames, "frames_dropped", 'u', n.frames_dropped, "decoded", 'u', c.frames - c.refused, "refused", 'u', c.refused,
-               "peers", 'u', (uint64_t)c.peers, "executors", 'u', (uint64_t)c.executors, "leases", 'u', (uint64_t)c.leases,
+    event_emit("counters", "accepted", 'u', n.handshakes_admitted, "refused_by_auth", 'u',
+               n.handshakes_refused, "frames", 'u', n.frames, "frames_dropped", 'u', n.frames_dropped,
+               "decoded", 'u', c.frames - c.refused, "refused", 'u', c.refused, "peers", 'u',
+               (uint64_t)c.peers, "executors", 'u', (uint64_t)c.executors, "leases", 'u', (uint64_t)c.leases,
                "apps", 'u', (uint64_t)c.apps, "epoch", 'u', c.epoch, NULL);
 }
 
@@ -221,7 +224,8 @@ static int open_all(struct shell *s, struct error *e)
         return -1;
     net_watch(s->net, s->signals, POLLIN);
     net_watch(s->net, store_fd(s->store), POLLIN);
-    log_line(LOG_INFO, "ferro-manager " FERRO_VERSION " listens on %s epoch=%llu", bound, (unsigned long long)epoch);
+    log_line(LOG_INFO, "ferro-manager " FERRO_VERSION " listens on %s epoch=%llu", bound,
+             (unsigned long long)epoch);
     event_emit("listening", "address", 's', bound, "epoch", 'u', epoch, NULL);
     return 0;
 }

@@ -14,10 +14,10 @@
 #define BEAT_RING 32 /* beats whose sending time is remembered; older echoes renew nothing */
 
 struct beat {
-    uint64_t seq;             /* of the last beat sent; 0: none yet */
-    uint64_t next_ns;         /* when the next one is due */
-    uint64_t renewed_ns;      /* sending time of the newest echoed beat */
-    uint64_t heard_ns;        /* any traffic */
+    uint64_t seq;        /* of the last beat sent; 0: none yet */
+    uint64_t next_ns;    /* when the next one is due */
+    uint64_t renewed_ns; /* sending time of the newest echoed beat */
+    uint64_t heard_ns;   /* any traffic */
     uint64_t sent_ns[BEAT_RING];
 };
 

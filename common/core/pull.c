@@ -12,9 +12,9 @@
 struct pull {
     struct pull_want want;
     struct head head;
-    uint64_t from, to;   /* of the block; `to` is known with the first chunk when the length was not */
+    uint64_t from, to; /* of the block; `to` is known with the first chunk when the length was not */
     bool known;
-    uint64_t next;       /* first byte not asked for yet */
+    uint64_t next; /* first byte not asked for yet */
     uint64_t total;
     uint64_t written;
     uint32_t asked, writing;
@@ -74,7 +74,9 @@ static void ask(struct pulls *p, struct pull *l, uint64_t length, struct actions
 {
     struct buf frame = { 0 };
     uint64_t tag = p->next++;
-    struct msg_block_get m = { .app = l->want.app, .tag = tag, .offset = l->next, .length = (uint32_t)length };
+    struct msg_block_get m = {
+        .app = l->want.app, .tag = tag, .offset = l->next, .length = (uint32_t)length
+    };
     if (l->want.tail && !l->known) {
         m.offset = l->want.offset;
         m.flags = BLOCK_TAIL;
@@ -137,7 +139,9 @@ static void forget(struct pulls *p, struct pull *l)
 
 static bool ended(struct pulls *p, struct pull *l, uint32_t code, const char *words, struct pull_result *r)
 {
-    *r = (struct pull_result){ .user = l->want.user, .code = code, .base = l->from, .length = l->to - l->from, .total = l->total };
+    *r = (struct pull_result){
+        .user = l->want.user, .code = code, .base = l->from, .length = l->to - l->from, .total = l->total
+    };
     snprintf(r->words, sizeof r->words, "%s", words);
     forget(p, l);
     return true;
@@ -159,11 +163,14 @@ static bool first_chunk(struct pull *l, const struct msg_block_data *m)
     l->total = m->total;
     l->from = m->offset;
     l->next = m->offset + m->bytes.n;
-    l->to = l->want.length && !l->want.tail && l->want.length < m->total - m->offset ? m->offset + l->want.length : m->total;
+    l->to = l->want.length && !l->want.tail && l->want.length < m->total - m->offset
+                ? m->offset + l->want.length
+                : m->total;
     return m->offset <= m->total && l->next <= l->to && (m->bytes.n || l->to == l->from);
 }
 
-bool pulls_on_data(struct pulls *p, conn_id from, const struct msg_block_data *m, struct actions *out, struct pull_result *r)
+bool pulls_on_data(struct pulls *p, conn_id from, const struct msg_block_data *m, struct actions *out,
+                   struct pull_result *r)
 {
     struct pull *l = map_get(&p->by_tag, m->tag);
     if (!l || l->want.conn != from)
@@ -171,7 +178,9 @@ bool pulls_on_data(struct pulls *p, conn_id from, const struct msg_block_data *m
     map_del(&p->by_tag, m->tag);
     window_add(p, from, -1);
     l->asked--;
-    bool sound = l->known ? m->offset >= l->from && m->offset <= l->to && m->bytes.n <= l->to - m->offset && m->bytes.n : first_chunk(l, m);
+    bool sound =
+        l->known ? m->offset >= l->from && m->offset <= l->to && m->bytes.n <= l->to - m->offset && m->bytes.n
+                 : first_chunk(l, m);
     if (!sound)
         return ended(p, l, BLOCK_CORRUPT, "the peer sent another piece than was asked for", r);
     struct action *act = actions_add(out, ACT_IO);

@@ -14,10 +14,10 @@
 #define PULL_TOTAL_WINDOW 32
 
 struct pull_want {
-    uint64_t user;         /* the caller's own number */
+    uint64_t user; /* the caller's own number */
     uint64_t app;
-    struct block_id block; /* at the peer */
-    struct block_id copy;  /* under which name it is written here */
+    struct block_id block;         /* at the peer */
+    struct block_id copy;          /* under which name it is written here */
     uint32_t stage, part, attempt; /* put into its ACT_IOs; the copy is freed with the stage */
     conn_id conn;
     uint64_t offset, length; /* length 0: to the end */
@@ -25,7 +25,7 @@ struct pull_want {
 };
 struct pull_result {
     uint64_t user;
-    uint32_t code;  /* enum block_error, 0: all there */
+    uint32_t code; /* enum block_error, 0: all there */
     uint64_t base, length, total;
     char words[257];
 };
@@ -35,7 +35,8 @@ struct pulls *pulls_new(void);
 void pulls_free(struct pulls **p);
 void pulls_start(struct pulls *p, const struct pull_want *w, const struct head *head, struct actions *out);
 /* Each returns true, and a result, when that ended a pull.  Frames that answer nothing known are ignored. */
-bool pulls_on_data(struct pulls *p, conn_id from, const struct msg_block_data *m, struct actions *out, struct pull_result *r);
+bool pulls_on_data(struct pulls *p, conn_id from, const struct msg_block_data *m, struct actions *out,
+                   struct pull_result *r);
 bool pulls_on_err(struct pulls *p, conn_id from, const struct msg_block_err *m, struct pull_result *r);
 bool pulls_on_io(struct pulls *p, const struct event *io_done, struct actions *out, struct pull_result *r);
 /* One pull that a lost connection ended; call until false. */

@@ -118,16 +118,17 @@ struct event {
 
 /* File work of the executor and the driver; the shell knows the paths. */
 enum io_op {
-    IO_ADOPT = 1, /* host's scratch file "stage.part.attempt" becomes block `block` of `app`; result: its size */
-    IO_WRITE,     /* bytes at offset of block (made when missing; IO_LAST on the final one) */
-    IO_LOOK,      /* is blocks[0] there, under its root, with that size? result 0 or -errno */
-    IO_LIBRARY,   /* does `block`'s content hash to its name?  Then the shell keeps it sealed for hosts. 0 or -errno */
-    IO_SERVE,     /* read length at offset of block and send BLOCK_DATA {tag} on conn; result: bytes, or -errno (nothing sent) */
-    IO_FREE,      /* unlink the blocks of (app, stage); stage UINT32_MAX: the application's whole directory */
-    IO_TOKEN,     /* does `path` hold exactly `bytes`, inside the operator's list? result 0 or -errno */
-    IO_SYNC,      /* fsync what a host wrote for a saved part, before its report; result 0 or -errno */
-    IO_COMMIT,    /* driver: rename the winners, sync the directory, write _SUCCESS; result 0 or -errno */
-    IO_KEEP,      /* driver: hand `bytes` (a result or a saved part's chunk) to the API's sink */
+    IO_ADOPT =
+        1,    /* host's scratch file "stage.part.attempt" becomes block `block` of `app`; result: its size */
+    IO_WRITE, /* bytes at offset of block (made when missing; IO_LAST on the final one) */
+    IO_LOOK,  /* is blocks[0] there, under its root, with that size? result 0 or -errno */
+    IO_LIBRARY, /* does `block`'s content hash to its name?  Then the shell keeps it sealed for hosts. 0 or -errno */
+    IO_SERVE, /* read length at offset of block and send BLOCK_DATA {tag} on conn; result: bytes, or -errno (nothing sent) */
+    IO_FREE,  /* unlink the blocks of (app, stage); stage UINT32_MAX: the application's whole directory */
+    IO_TOKEN, /* does `path` hold exactly `bytes`, inside the operator's list? result 0 or -errno */
+    IO_SYNC,  /* fsync what a host wrote for a saved part, before its report; result 0 or -errno */
+    IO_COMMIT, /* driver: rename the winners, sync the directory, write _SUCCESS; result 0 or -errno */
+    IO_KEEP,   /* driver: hand `bytes` (a result or a saved part's chunk) to the API's sink */
 };
 
 enum action_kind {
@@ -152,11 +153,11 @@ enum action_kind {
 struct block_ref {
     uint64_t app;
     struct block_id block;
-    const char *root;      /* NULL: our own block; else another executor's advertised root on this host */
+    const char *root;        /* NULL: our own block; else another executor's advertised root on this host */
     uint8_t owner[ID_BYTES]; /* incarnation under that root */
-    uint64_t bytes;        /* what the owner says its size is; a mismatch passes no descriptor */
-    bool library;          /* its sealed memfd (IO_LIBRARY) */
-    bool save;             /* instead: a writable staging file OUT/_ferro/app/part.attempt */
+    uint64_t bytes;          /* what the owner says its size is; a mismatch passes no descriptor */
+    bool library;            /* its sealed memfd (IO_LIBRARY) */
+    bool save;               /* instead: a writable staging file OUT/_ferro/app/part.attempt */
     uint32_t part, attempt;
 };
 
@@ -171,9 +172,9 @@ struct action {
         struct {
             const char *address; /* host:port */
             uint8_t key[KEY_BYTES];
-            uint32_t own;  /* which of our keys: meaning per core (see each core's header) */
+            uint32_t own;   /* which of our keys: meaning per core (see each core's header) */
             enum role role; /* what the peer is, once the handshake proved its key */
-            bool data;     /* on the data socket's I/O thread */
+            bool data;      /* on the data socket's I/O thread */
         } dial;
         struct {
             uint8_t key[KEY_BYTES];
@@ -217,7 +218,8 @@ struct actions {
 };
 
 struct action *actions_add(struct actions *a, enum action_kind kind); /* zeroed; valid until the next add */
-void actions_log(struct actions *a, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void actions_log(struct actions *a, enum log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 void actions_reset(struct actions *a);
 void actions_fini(struct actions *a);
 

@@ -41,7 +41,8 @@ int keys_add_user(const char *dir, const char *name, bool admin, struct error *e
 /* Read a secret file; refuses one that others may read, or that belongs to somebody else. */
 int key_load(const char *path, struct key_file *out, struct error *e);
 /* Read each of DIR/authorized/, in byte order of names.  -1 and `e` when one is unreadable or nonsense. */
-int keys_authorized(const char *dir, void (*each)(void *user, const struct key_file *key), void *user, struct error *e);
+int keys_authorized(const char *dir, void (*each)(void *user, const struct key_file *key), void *user,
+                    struct error *e);
 
 void keypair_make(struct keypair *out);
 void key_wipe(void *p, size_t n);

@@ -10,8 +10,9 @@ struct client;
 /* Dial, HELLO, WELCOME.  NULL and `e`: code EACCES when the key is not admitted,
  * EPROTO when the versions don't fit, ECONNREFUSED, ETIMEDOUT or EHOSTUNREACH
  * when the manager can't be reached. */
-struct client *client_open(const char *manager, const uint8_t manager_key[KEY_BYTES], const uint8_t public_key[KEY_BYTES],
-                           const uint8_t secret[KEY_BYTES], uint64_t timeout_ms, struct error *e);
+struct client *client_open(const char *manager, const uint8_t manager_key[KEY_BYTES],
+                           const uint8_t public_key[KEY_BYTES], const uint8_t secret[KEY_BYTES],
+                           uint64_t timeout_ms, struct error *e);
 void client_close(struct client **c);
 
 /* Queue a message.  -1 and `e` when the connection is gone. */

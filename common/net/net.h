@@ -13,26 +13,27 @@
 
 enum plane { PLANE_CONTROL, PLANE_DATA };
 
-#define NET_KEYS_OWN_MAX 4096     /* key pairs of our own to dial with */
-#define NET_ADMITTED_MAX 65536    /* keys that may connect */
-#define NET_PEERS_MAX 65536       /* accepted connections */
-#define NET_DIALS_MAX 4096        /* dialled ones */
-#define NET_TURN_FRAMES_MAX 1024  /* frames taken from one socket in one turn */
-#define NET_HWM 10000             /* messages queued for one peer: past that it is cut as full */
+#define NET_KEYS_OWN_MAX 4096    /* key pairs of our own to dial with */
+#define NET_ADMITTED_MAX 65536   /* keys that may connect */
+#define NET_PEERS_MAX 65536      /* accepted connections */
+#define NET_DIALS_MAX 4096       /* dialled ones */
+#define NET_TURN_FRAMES_MAX 1024 /* frames taken from one socket in one turn */
+#define NET_HWM 10000            /* messages queued for one peer: past that it is cut as full */
 
 struct net_config {
     void *user;
     void (*on_event)(void *user, const struct event *ev);
     void (*on_fd)(void *user, int fd, short revents); /* one of net_watch()'s descriptors is ready */
-    struct bytes probe; /* a frame that does no harm: sent to see whether a peer whose socket closed is gone */
+    struct bytes
+        probe; /* a frame that does no harm: sent to see whether a peer whose socket closed is gone */
 };
 
 struct net_stats {
     uint64_t handshakes_refused; /* by the ZAP handler */
     uint64_t handshakes_admitted;
-    uint64_t frames;             /* received from admitted peers and passed on */
-    uint64_t frames_dropped;     /* of keys revoked meanwhile, or with more than one part */
-    uint64_t peers, dials;       /* now */
+    uint64_t frames;         /* received from admitted peers and passed on */
+    uint64_t frames_dropped; /* of keys revoked meanwhile, or with more than one part */
+    uint64_t peers, dials;   /* now */
 };
 
 struct net;
@@ -40,24 +41,28 @@ struct net *net_new(const struct net_config *config, struct error *e);
 void net_free(struct net **n); /* lingers 500 ms for what was sent */
 
 /* Key pair number `own`, for net_bind and net_dial. */
-void net_own(struct net *n, uint32_t own, const uint8_t public_key[KEY_BYTES], const uint8_t secret[KEY_BYTES]);
+void net_own(struct net *n, uint32_t own, const uint8_t public_key[KEY_BYTES],
+             const uint8_t secret[KEY_BYTES]);
 
 /* Bind a plane's ROUTER to "host:port" (port 0: any).  `bound` gets "ip:port". */
-int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own, char *bound, size_t size, struct error *e);
+int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own, char *bound, size_t size,
+             struct error *e);
 
 /* Open `conn` to "host:port"; names are resolved in a thread of their own.
  * EV_CONN_UP follows, or EV_CONN_DOWN with the reason. */
-void net_dial(struct net *n, conn_id conn, enum plane plane, const char *address, const uint8_t server_key[KEY_BYTES],
-              uint32_t own, enum role role);
+void net_dial(struct net *n, conn_id conn, enum plane plane, const char *address,
+              const uint8_t server_key[KEY_BYTES], uint32_t own, enum role role);
 
 /* Queue a frame (copied).  A peer that is gone or full is reported by EV_CONN_DOWN in the next net_poll(). */
 void net_send(struct net *n, conn_id conn, const void *frame, size_t bytes);
 /* The same without a copy: `release` is called (from another thread) when the bytes are no longer needed. */
-void net_send_zc(struct net *n, conn_id conn, void *frame, size_t bytes, void (*release)(void *frame, void *hint), void *hint);
+void net_send_zc(struct net *n, conn_id conn, void *frame, size_t bytes,
+                 void (*release)(void *frame, void *hint), void *hint);
 
 void net_cut(struct net *n, conn_id conn); /* no event follows */
 void net_admit(struct net *n, const uint8_t key[KEY_BYTES], enum role role);
-void net_revoke(struct net *n, const uint8_t key[KEY_BYTES]); /* and cut its live connections: EV_CONN_DOWN for each */
+void net_revoke(struct net *n,
+                const uint8_t key[KEY_BYTES]); /* and cut its live connections: EV_CONN_DOWN for each */
 
 void net_watch(struct net *n, int fd, short events); /* events 0: no longer */
 

@@ -12,9 +12,9 @@
 
 /* How a job went, and what it gave back. */
 struct job_outcome {
-    int code;              /* 0, or -1: `words` says why (already printed for people) */
+    int code; /* 0, or -1: `words` says why (already printed for people) */
     struct error why;
-    uint64_t nresults;     /* results in partition order; each malloc'd, freed by runtime->release */
+    uint64_t nresults; /* results in partition order; each malloc'd, freed by runtime->release */
     struct bytes *results;
 };
 
@@ -29,13 +29,14 @@ struct runtime {
      * output without --overwrite is an error. */
     int (*save_open)(void *user, const char *dir, uint8_t token[ID_BYTES], struct error *e);
     void (*say)(void *user, const char *words);
-    uint32_t parallelism;  /* slots asked for: what "parts 0" leans on */
-    uint64_t split_bytes;  /* 32 MiB */
-    int library_fd;        /* the job's library, for fn offsets: see dladdr */
+    uint32_t parallelism; /* slots asked for: what "parts 0" leans on */
+    uint64_t split_bytes; /* 32 MiB */
+    int library_fd;       /* the job's library, for fn offsets: see dladdr */
 };
 
 /* Run the job's main: returns its exit code: 0 ok, 3 an action failed (or main returned non-zero after one did),
  * 1 main returned non-zero by itself. */
-FERRO_API int ferro_job_main(const struct ferro_job *job, int argc, char **argv, const struct runtime *runtime);
+FERRO_API int ferro_job_main(const struct ferro_job *job, int argc, char **argv,
+                             const struct runtime *runtime);
 
 #endif

@@ -39,14 +39,15 @@ struct stage_spec {
 /* A block that the driver serves: bytes in memory, or a file that hosts could not read themselves. */
 struct served_block {
     struct block_id id;
-    struct bytes bytes;  /* or */
+    struct bytes bytes; /* or */
     const char *path;
 };
 
 struct job_spec {
     const struct stage_spec *stages; /* parents before children; the last is the result or save stage */
     uint32_t nstages;
-    uint64_t take_rows;   /* 0: run every task of the last stage; else only as many, in order, as give this many rows */
+    uint64_t
+        take_rows; /* 0: run every task of the last stage; else only as many, in order, as give this many rows */
     const char *save_dir; /* STAGE_SAVE: absolute path, else NULL */
     uint8_t save_token[ID_BYTES];
 };

@@ -50,8 +50,9 @@ struct sched_close {
     const char *words;
 };
 struct sched_ended {
-    int code;          /* 0 ok, -1 failed */
-    const char *words; /* the whole story for a human, several lines: function, place, partition, every attempt */
+    int code; /* 0 ok, -1 failed */
+    const char
+        *words; /* the whole story for a human, several lines: function, place, partition, every attempt */
 };
 struct sched_result {
     uint32_t stage, part, attempt;
@@ -63,16 +64,16 @@ struct sched_config {
     const char *manager; /* host:port */
     uint8_t manager_key[KEY_BYTES];
     uint64_t app, epoch;
-    uint32_t slots_max;          /* [1,048,576] how many slots to ask for at most */
-    uint64_t memory;             /* [512 MiB] per slot */
-    uint32_t attempts_max;       /* [4] */
-    uint32_t time_ms_max;        /* [0: none] per attempt */
-    uint64_t idle_ms;            /* [1000] a lease without work is returned after this */
-    uint64_t copy_ms;            /* [300] a closed connection's tasks run as extra copies after this */
-    uint64_t executor_lost_ms;   /* [20000] */
-    uint64_t reduce_bytes;       /* [16 MiB] aimed at per reduce task */
-    uint64_t beat_ms;            /* [1000] until WELCOME says otherwise */
-    struct rec_lib *libs;        /* the job's library first; served as driver's blocks */
+    uint32_t slots_max;        /* [1,048,576] how many slots to ask for at most */
+    uint64_t memory;           /* [512 MiB] per slot */
+    uint32_t attempts_max;     /* [4] */
+    uint32_t time_ms_max;      /* [0: none] per attempt */
+    uint64_t idle_ms;          /* [1000] a lease without work is returned after this */
+    uint64_t copy_ms;          /* [300] a closed connection's tasks run as extra copies after this */
+    uint64_t executor_lost_ms; /* [20000] */
+    uint64_t reduce_bytes;     /* [16 MiB] aimed at per reduce task */
+    uint64_t beat_ms;          /* [1000] until WELCOME says otherwise */
+    struct rec_lib *libs;      /* the job's library first; served as driver's blocks */
     uint32_t nlibs;
     const char *name, *user;
 };
@@ -92,8 +93,8 @@ struct sched_progress {
     uint32_t executors, slots;
     uint64_t bytes_read, bytes_shuffled, rows_out;
     uint64_t parts_by_driver, parts_by_executors;
-    uint64_t task_messages;                        /* TASKS messages sent, for tasks per message */
-    const char *waits;                             /* what it waits for, or "" */
+    uint64_t task_messages; /* TASKS messages sent, for tasks per message */
+    const char *waits;      /* what it waits for, or "" */
 };
 void sched_progress(const struct sched *s, struct sched_progress *out);
 

@@ -18,7 +18,7 @@ struct output {
     int fd;         /* -1: none yet */
     bool staged;    /* fd is the executor's staging file */
     uint64_t written;
-    bool complete;   /* else output_fini() removes the file */
+    bool complete; /* else output_fini() removes the file */
 };
 
 void output_init(struct output *o, struct run *r);

@@ -12,14 +12,15 @@
 
 #define SCHEMA_VERSION 1
 
-static const char tables[] = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-                             "CREATE TABLE IF NOT EXISTS apps ("
-                             " app INTEGER PRIMARY KEY, name TEXT NOT NULL, user TEXT NOT NULL, mode TEXT NOT NULL,"
-                             " state TEXT NOT NULL, words TEXT NOT NULL, driver_key BLOB NOT NULL, fetch_key BLOB NOT NULL,"
-                             " fetch_secret BLOB NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,"
-                             " exit_code INTEGER NOT NULL);"
-                             "INSERT OR IGNORE INTO meta VALUES ('epoch', 0);"
-                             "INSERT OR IGNORE INTO meta VALUES ('next_app', 1);";
+static const char tables[] =
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS apps ("
+    " app INTEGER PRIMARY KEY, name TEXT NOT NULL, user TEXT NOT NULL, mode TEXT NOT NULL,"
+    " state TEXT NOT NULL, words TEXT NOT NULL, driver_key BLOB NOT NULL, fetch_key BLOB NOT NULL,"
+    " fetch_secret BLOB NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,"
+    " exit_code INTEGER NOT NULL);"
+    "INSERT OR IGNORE INTO meta VALUES ('epoch', 0);"
+    "INSERT OR IGNORE INTO meta VALUES ('next_app', 1);";
 
 /* ---- errors --------------------------------------------------------------- */
 
@@ -29,17 +30,18 @@ static int failed(sqlite3 *db, struct error *e)
     switch (sqlite3_errcode(db)) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        return error_set(e, EBUSY, "%s: another manager uses this state; stop it, or give this one a --state of its own", file);
+        return error_set(
+            e, EBUSY, "%s: another manager uses this state; stop it, or give this one a --state of its own",
+            file);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        return error_set(e, EILSEQ, "%s: damaged (%s); restore a copy, or move it away to begin with an empty cluster", file,
-                         sqlite3_errmsg(db));
+        return error_set(e, EILSEQ,
+                         "%s: damaged (%s); restore a copy, or move it away to begin with an empty cluster",
+                         file, sqlite3_errmsg(db));
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
-    case SQLITE_PERM:
-        return error_set(e, EACCES, "%s: can't be written (%s)", file, sqlite3_errmsg(db));
-    case SQLITE_FULL:
-        return error_set(e, ENOSPC, "%s: the disk is full", file);
+    case SQLITE_PERM: return error_set(e, EACCES, "%s: can't be written (%s)", file, sqlite3_errmsg(db));
+    case SQLITE_FULL: return error_set(e, ENOSPC, "%s: the disk is full", file);
     }
     return error_set(e, EIO, "%s: %s", file, sqlite3_errmsg(db));
 }
@@ -86,7 +88,8 @@ static int tables_make(sqlite3 *db, bool fast, struct error *e)
         schema_run(db, "BEGIN EXCLUSIVE", e) || number(db, "PRAGMA user_version", &version, e))
         return -1;
     if (version > SCHEMA_VERSION)
-        return error_set(e, EPROTO, "%s: written by a later version of ferro-manager; upgrade this one", sqlite3_db_filename(db, "main"));
+        return error_set(e, EPROTO, "%s: written by a later version of ferro-manager; upgrade this one",
+                         sqlite3_db_filename(db, "main"));
     char sql[64];
     snprintf(sql, sizeof sql, "PRAGMA user_version = %d; COMMIT", SCHEMA_VERSION);
     return schema_run(db, tables, e) || schema_run(db, sql, e) ? -1 : 0;
@@ -98,10 +101,12 @@ static int check(sqlite3 *db, struct error *e)
     sqlite3_stmt *q;
     if (sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &q, NULL) != SQLITE_OK)
         return failed(db, e);
-    int r = sqlite3_step(q) == SQLITE_ROW && !strcmp((const char *)sqlite3_column_text(q, 0), "ok")
-                ? 0
-                : error_set(e, EILSEQ, "%s: damaged (%s); restore a copy, or move it away to begin with an empty cluster",
-                            sqlite3_db_filename(db, "main"), (const char *)sqlite3_column_text(q, 0));
+    int r =
+        sqlite3_step(q) == SQLITE_ROW && !strcmp((const char *)sqlite3_column_text(q, 0), "ok")
+            ? 0
+            : error_set(e, EILSEQ,
+                        "%s: damaged (%s); restore a copy, or move it away to begin with an empty cluster",
+                        sqlite3_db_filename(db, "main"), (const char *)sqlite3_column_text(q, 0));
     sqlite3_finalize(q);
     return r;
 }
@@ -157,9 +162,10 @@ static void row_of(sqlite3_stmt *q, struct store_app *a)
 
 static int rows_read(sqlite3 *db, struct store_state *out, struct error *e)
 {
-    static const char sql[] = "SELECT app, name, user, mode, state, words, driver_key, fetch_key, fetch_secret, started_ms,"
-                              " ended_ms, exit_code FROM apps WHERE ended_ms = 0 OR app IN"
-                              " (SELECT app FROM apps WHERE ended_ms > 0 ORDER BY app DESC LIMIT ?1) ORDER BY app";
+    static const char sql[] =
+        "SELECT app, name, user, mode, state, words, driver_key, fetch_key, fetch_secret, started_ms,"
+        " ended_ms, exit_code FROM apps WHERE ended_ms = 0 OR app IN"
+        " (SELECT app FROM apps WHERE ended_ms > 0 ORDER BY app DESC LIMIT ?1) ORDER BY app";
     sqlite3_stmt *q;
     struct buf rows = { 0 };
     if (sqlite3_prepare_v2(db, sql, -1, &q, NULL) != SQLITE_OK)
@@ -181,12 +187,15 @@ int schema_load(sqlite3 *db, struct store_state *out, struct error *e)
 {
     char prune[256];
     snprintf(prune, sizeof prune,
-             "DELETE FROM apps WHERE ended_ms > 0 AND app < (SELECT app FROM apps ORDER BY app DESC LIMIT 1 OFFSET %d)", STORE_ENDED_KEPT);
+             "DELETE FROM apps WHERE ended_ms > 0 AND app < (SELECT app FROM apps ORDER BY app DESC LIMIT 1 "
+             "OFFSET %d)",
+             STORE_ENDED_KEPT);
     *out = (struct store_state){ 0 };
     return schema_run(db, "BEGIN IMMEDIATE; UPDATE meta SET value = value + 1 WHERE name = 'epoch'", e) ||
                    schema_run(db, prune, e) || schema_run(db, "COMMIT", e) ||
                    number(db, "SELECT value FROM meta WHERE name = 'epoch'", &out->epoch, e) ||
-                   number(db, "SELECT value FROM meta WHERE name = 'next_app'", &out->next_app, e) || rows_read(db, out, e)
+                   number(db, "SELECT value FROM meta WHERE name = 'next_app'", &out->next_app, e) ||
+                   rows_read(db, out, e)
                ? -1
                : 0;
 }
@@ -194,7 +203,8 @@ int schema_load(sqlite3 *db, struct store_state *out, struct error *e)
 sqlite3_stmt *schema_put_prepare(sqlite3 *db, struct error *e)
 {
     sqlite3_stmt *put = NULL;
-    if (sqlite3_prepare_v2(db, "INSERT OR REPLACE INTO apps VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)", -1, &put, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(db, "INSERT OR REPLACE INTO apps VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+                           -1, &put, NULL) != SQLITE_OK)
         failed(db, e);
     return put;
 }
@@ -213,7 +223,8 @@ int schema_put(sqlite3 *db, sqlite3_stmt *put, const struct store_app *a, struct
     sqlite3_bind_int64(put, 10, (sqlite3_int64)a->started_ms);
     sqlite3_bind_int64(put, 11, (sqlite3_int64)a->ended_ms);
     sqlite3_bind_int64(put, 12, a->exit_code);
-    snprintf(next, sizeof next, "UPDATE meta SET value = max(value, %llu) WHERE name = 'next_app'", (unsigned long long)a->app + 1);
+    snprintf(next, sizeof next, "UPDATE meta SET value = max(value, %llu) WHERE name = 'next_app'",
+             (unsigned long long)a->app + 1);
     if (sqlite3_step(put) != SQLITE_DONE)
         return failed(db, e);
     sqlite3_reset(put);

@@ -44,8 +44,7 @@ Test(map, iterates_in_order_of_insertion)
         map_put_u64(&m, i * 0x9e3779b97f4a7c15u, i);
     map_put_u64(&m, 0, 77); /* there already: keeps its place */
     uint64_t want = 0;
-    MAP_EACH(&m, i)
-    {
+    MAP_EACH(&m, i) {
         cr_assert_eq(map_key(&m, i), want * 0x9e3779b97f4a7c15u);
         cr_assert_eq(map_at_u64(&m, i), want == 0 ? 77 : want);
         want++;
@@ -62,7 +61,8 @@ Test(map, a_key_put_again_comes_last)
     cr_assert(map_del(&m, 1));
     map_put_u64(&m, 1, 1);
     uint64_t order[3], n = 0;
-    MAP_EACH(&m, i) order[n++] = map_key(&m, i);
+    MAP_EACH(&m, i)
+        order[n++] = map_key(&m, i);
     cr_assert(n == 3 && order[0] == 2 && order[1] == 3 && order[2] == 1);
     map_fini(&m);
 }
@@ -73,8 +73,7 @@ Test(map, entries_may_go_during_an_iteration)
     for (uint64_t k = 0; k < 100; k++)
         map_put_u64(&m, k, k);
     uint64_t seen = 0;
-    MAP_EACH(&m, i)
-    {
+    MAP_EACH(&m, i) {
         uint64_t k = map_key(&m, i);
         cr_assert_eq(k % 2, 0);
         cr_assert(map_del(&m, k));
@@ -104,8 +103,7 @@ static void compare(const struct map *m, const struct model *o)
 {
     uint32_t n = 0;
     cr_assert_eq(m->n, o->n);
-    MAP_EACH(m, i)
-    {
+    MAP_EACH(m, i) {
         cr_assert(n < o->n && map_key(m, i) == o->key[n] && map_at_u64(m, i) == o->value[n]);
         n++;
     }
