@@ -17,8 +17,8 @@
 #include "common/base/error.h"
 #include "common/core/step.h"
 
-#define PROTO_MAJOR 1
-#define PROTO_MINOR 0
+#define PROTO_MAJOR 1u
+#define PROTO_MINOR 0u
 #define PROTO_MAGIC 0xFE
 #define PROTO_FRAME_BYTES_MAX (8u << 20) /* no frame of any kind is larger */
 #define PROTO_DEPTH_MAX 16
