@@ -118,8 +118,9 @@ Test(manager, who_waits_goes_on_waiting)
     char *argv[] = { "ferro", "wait", "1", NULL };
     int64_t peers = counter(&c.manager, "peers");
     proc_start(&c, &waits, "waits", argv, -1);
-    while (counter(&c.manager, "peers") == peers) /* it is there */
-        ;
+    while (counter(&c.manager, "peers") == peers)
+        ;                                      /* it has said HELLO */
+    free(ferro_expect(&c, 0, NULL, "status")); /* and has asked by the time that another has come and gone */
     manager_killed(&c);
     json_decref(proc_await(&job, "task.committed", "stage=0", NULL));
     cluster_manager(&c, NULL);
