@@ -292,7 +292,7 @@ void progress_end(struct progress *p, const struct sched_progress *s, bool ok)
     f->stages += s->stages;
     f->tasks += s->tasks_all;
     f->reruns += s->reruns;
-    f->bytes_read += s->bytes_read;
+    f->bytes_read += s->bytes_input;
     f->bytes_shuffled += s->bytes_shuffled;
     f->task_messages = s->task_messages; /* the scheduler's own sum */
     if (ok) {

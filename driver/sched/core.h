@@ -160,7 +160,8 @@ struct job {
     uint32_t prefix;
     uint64_t prefix_rows;
     /* figures */
-    uint64_t tasks_all, failed, reruns, bytes_read, bytes_shuffled, rows_out, by_driver, by_executors;
+    uint64_t tasks_all, failed, reruns, bytes_read, bytes_input, bytes_shuffled, rows_out, by_driver,
+        by_executors;
 };
 
 /* ---- executors ------------------------------------------------------------------- */
@@ -366,6 +367,7 @@ void jobs_free(struct job **j);
 bool stages_whole(const struct stage *st);
 bool stages_ready(const struct job *j, const struct stage *st); /* its parents are whole */
 bool stages_is_map(const struct stage *st);
+bool stages_has_source(const struct stage *st);
 void stages_begin(struct sched *s, struct stage *st);
 bool stages_tell(struct sched *s, struct exec *x, struct stage *st); /* false: the job has failed */
 void stages_fini(struct stage *st);

@@ -294,6 +294,7 @@ static void progress_of_job(const struct sched *s, const struct job *j, struct s
     out->reruns = j->reruns;
     out->tasks_all = j->tasks_all;
     out->bytes_read = j->bytes_read;
+    out->bytes_input = j->bytes_input;
     out->bytes_shuffled = j->bytes_shuffled;
     out->rows_out = j->rows_out;
     out->parts_by_driver = j->by_driver;

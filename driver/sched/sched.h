@@ -91,7 +91,9 @@ struct sched_progress {
     uint64_t tasks, done, running, failed, reruns; /* of that stage; reruns of the job */
     uint64_t tasks_all;                            /* of the job so far */
     uint32_t executors, slots;
-    uint64_t bytes_read, bytes_shuffled, rows_out;
+    uint64_t bytes_read;  /* by all tasks, shuffles too: what a rate is made of */
+    uint64_t bytes_input; /* by those stages that read sources */
+    uint64_t bytes_shuffled, rows_out;
     uint64_t parts_by_driver, parts_by_executors;
     uint64_t task_messages; /* TASKS messages sent, for tasks per message */
     const char *waits;      /* what it waits for, or "" */

@@ -14,6 +14,14 @@ bool stages_is_map(const struct stage *st)
     return st->spec->kind == STAGE_HASH || st->spec->kind == STAGE_RANGE;
 }
 
+bool stages_has_source(const struct stage *st)
+{
+    for (uint32_t i = 0; i < st->spec->ninputs; i++)
+        if (st->spec->inputs[i].shuffle == STAGE_NO_SHUFFLE)
+            return true;
+    return false;
+}
+
 bool stages_ready(const struct job *j, const struct stage *st)
 {
     for (uint32_t i = 0; i < st->spec->ninputs; i++) {

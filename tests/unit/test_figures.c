@@ -176,7 +176,7 @@ Test(progress, quiet_says_errors_only)
 Test(progress, the_last_line_sums_the_jobs)
 {
     struct sched_progress s = {
-        .stages = 2, .tasks_all = 19, .bytes_read = 31000000, .bytes_shuffled = 1550000
+        .stages = 2, .tasks_all = 19, .bytes_input = 31000000, .bytes_shuffled = 1550000
     };
     begin((struct progress_config){ 0 });
     progress_end(p, &s, true);
