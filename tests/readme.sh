@@ -18,7 +18,8 @@ for name in Makefile README.md LICENSE include cli common driver engine executor
     ln -s "$checkout/$name" .
 done
 ln -s "$B" build
-before=$(ls -A)
+blocks() { find /dev/shm -maxdepth 2 -path '/dev/shm/ferro*' 2>/dev/null | sort; }
+blocks_before=$(blocks)
 export XDG_CACHE_HOME=$work/cache HOME=$work
 FREE_PORT=$(comm -23 <(seq 20000 30000 | sort) <(ss -tlnH | awk '{ sub(/.*:/, "", $4); print $4 }' | sort -u) | shuf -n 1)
 
@@ -29,9 +30,9 @@ done
 console_end
 echo "readme: $((SECONDS - began)) s"
 
-if [ "$(ls /dev/shm | grep -c '^ferro')" -ne 0 ]; then
+if [ "$(blocks)" != "$blocks_before" ]; then
     failed=$((failed + 1))
-    echo "FAIL: left in /dev/shm: $(ls /dev/shm | grep '^ferro')"
+    echo "FAIL: blocks are left: $(blocks)"
 else
     passed=$((passed + 1))
 fi
