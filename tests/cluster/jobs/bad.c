@@ -52,7 +52,8 @@ static int bad(fe_app *app, int argc, char **argv)
     snprintf(how, sizeof how, "%s%s", argc > 2 ? "1" : "", argv[1]);
     const char *items[] = { how, how, how, how };
     int64_t sum;
-    if (fe_reduce(fe_map(fe_collection(app, FERRO_TEXT, items, 4, 4), parse_line, FERRO_NONE, FERRO_I64), add, &sum, NULL))
+    if (fe_reduce(fe_map(fe_collection(app, FERRO_TEXT, items, 4, 4), parse_line, FERRO_NONE, FERRO_I64), add,
+                  &sum, NULL))
         return -1;
     printf("%lld\n", (long long)sum);
     return 0;

@@ -19,7 +19,8 @@ static int slow(fe_app *app, int argc, char **argv)
     if (argc != 4)
         return -1;
     int64_t tasks = atoll(argv[1]), base = atoll(argv[2]) * 1000000;
-    fe_set *squares = fe_map(fe_range(app, base, base + tasks, (uint32_t)tasks), square, FERRO_I64, FERRO_I64);
+    fe_set *squares =
+        fe_map(fe_range(app, base, base + tasks, (uint32_t)tasks), square, FERRO_I64, FERRO_I64);
     return fe_save_text(fe_sort_by_key(fe_sum_by_key(squares), FERRO_ASCENDING), argv[3]);
 }
 

@@ -58,8 +58,9 @@ static int sums(fe_app *app, int argc, char **argv)
     if (argc != 5)
         return -1;
     const char *barrier[] = { argv[3] };
-    fe_set *numbers = fe_map(fe_flat_map(fe_range(app, 0, atoll(argv[1]), (uint32_t)atoi(argv[2])), digits, FERRO_I64, FERRO_I64),
-                             as_text, FERRO_I64, FERRO_TEXT);
+    fe_set *numbers = fe_map(
+        fe_flat_map(fe_range(app, 0, atoll(argv[1]), (uint32_t)atoi(argv[2])), digits, FERRO_I64, FERRO_I64),
+        as_text, FERRO_I64, FERRO_TEXT);
     fe_set *path = fe_map(fe_collection(app, FERRO_TEXT, barrier, 1, 1), add_path, FERRO_I64, FERRO_TEXT);
     fe_set *all = fe_partitions(fe_group_by_key(fe_union(numbers, path), total, FERRO_I64, FERRO_I64), 4);
     return fe_save_text(fe_partitions(fe_sort_by_key(all, FERRO_ASCENDING), 1), argv[4]);
