@@ -55,7 +55,7 @@ static void look(fe_task *t, fe_slice key, fe_slice value)
 static void peek(fe_task *t, fe_slice key, fe_slice value)
 {
     (void)key;
-    char path[4096], other[4096];
+    char path[4096], other[4104];
     snprintf(path, sizeof path, "%.*s", (int)value.n, value.p);
     snprintf(other, sizeof other, "%s.made", path);
     could(t, "read a file outside the list", opens(path, O_RDONLY));
