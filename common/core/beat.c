@@ -2,6 +2,7 @@
 #include "common/core/beat.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 #define STALL_NS_MIN 1000000000ull
 
@@ -53,6 +54,14 @@ uint64_t beat_unheard_ns(const struct beat *b, uint64_t now_ns)
 {
     uint64_t last = b->heard_ns > b->renewed_ns ? b->heard_ns : b->renewed_ns;
     return now_ns > last ? now_ns - last : 0;
+}
+
+uint64_t lease_digest(uint64_t lease)
+{
+    uint8_t b[8];
+    for (int i = 0; i < 8; i++)
+        b[i] = (uint8_t)(lease >> (8 * i));
+    return XXH3_64bits(b, sizeof b);
 }
 
 uint64_t stall_begin(struct stall *s, uint64_t now_ns)

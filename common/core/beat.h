@@ -30,6 +30,9 @@ void beat_stalled(struct beat *b, uint64_t ns);
 uint64_t beat_silence_ns(const struct beat *b, uint64_t now_ns); /* since the last renewal */
 uint64_t beat_unheard_ns(const struct beat *b, uint64_t now_ns); /* since any traffic or renewal */
 
+/* What a lease adds (XOR) to BEAT.digest, of those that the sender holds and has not begun to close. */
+uint64_t lease_digest(uint64_t lease);
+
 /* A core's view of its own turns: how long it was away beyond what it asked for. */
 struct stall {
     uint64_t asked_ns; /* 0: nothing asked yet */

@@ -289,6 +289,18 @@ static void drain_time(struct executor *x)
     x->exiting = true;
 }
 
+/* The manager compares it with its own view. */
+static uint64_t digest(const struct executor *x)
+{
+    uint64_t sum = 0;
+    MAP_EACH(&x->leases, i) {
+        const struct lease *l = map_at(&x->leases, i);
+        if (l->state != LEASE_CLOSING)
+            sum ^= lease_digest(l->lease);
+    }
+    return sum;
+}
+
 static bool beats(const struct executor *x)
 {
     return x->welcomed && (x->member == MEMBER_JOINING || x->member == MEMBER_JOINED);
@@ -306,7 +318,7 @@ void member_time(struct executor *x)
         actions_add(x->out, ACT_CUT)->conn = x->manager;
         member_down(x, DOWN_UNREACHABLE, "silent");
     } else if (beats(x) && beat_due(&x->beat, x->now, x->beat_ms * MS))
-        frame_send(x, x->manager, MSG_BEAT, &(struct msg_beat){ .seq = x->beat.seq });
+        frame_send(x, x->manager, MSG_BEAT, &(struct msg_beat){ .seq = x->beat.seq, .digest = digest(x) });
 }
 
 uint64_t member_deadline(const struct executor *x)
