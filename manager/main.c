@@ -14,10 +14,10 @@ struct options {
         apps_max;
 };
 
-#define DURATION(option, field, least, text, words) \
+#define DURATION(option, field, least, most, text, words) \
     { \
         .name = option, .value = "TIME", .type = OPT_DURATION, .offset = offsetof(struct options, field), \
-        .min = least, .max = 3600000, .fallback = text, .help = words \
+        .min = least, .max = most, .fallback = text, .help = words \
     }
 
 static const struct option_row rows[] = {
@@ -49,15 +49,16 @@ static const struct option_row rows[] = {
       .type = OPT_FLAG,
       .offset = offsetof(struct options, fast),
       .help = "don't wait for the disk: for clusters that need not survive a power failure" },
-    DURATION("beat", beat_ms, 10, "1s", "time between two beats (longer in a large cluster)"),
-    DURATION("suspect", suspect_ms, 30, "5s", "a silent executor gets no new work after this"),
-    DURATION("lost", lost_ms, 50, "20s", "and is lost after this"),
-    DURATION("driver-lost", driver_lost_ms, 50, "30s", "an application whose driver is away ends after this"),
-    DURATION("claim", claim_ms, 50, "20s",
+    DURATION("beat", beat_ms, 10, 60000, "1s", "time between two beats (longer in a large cluster)"),
+    DURATION("suspect", suspect_ms, 30, 600000, "5s", "a silent executor gets no new work after this"),
+    DURATION("lost", lost_ms, 50, 3600000, "20s", "and is lost after this"),
+    DURATION("driver-lost", driver_lost_ms, 50, 3600000, "30s",
+             "an application whose driver is away ends after this"),
+    DURATION("claim", claim_ms, 50, 3600000, "20s",
              "after a restart: a driver's lease that its executor doesn't confirm"),
-    DURATION("holding", holding_ms, 50, "30s",
+    DURATION("holding", holding_ms, 50, 3600000, "30s",
              "after a restart: an executor's lease whose driver stays away"),
-    DURATION("bar", bar_ms, 0, "30s",
+    DURATION("bar", bar_ms, 0, 3600000, "30s",
              "an application that can't use an executor isn't given it for this long"),
     { .name = "executors-max",
       .value = "N",

@@ -268,6 +268,15 @@ void mgr_frame(struct sched *s, struct bytes frame)
     dispatch(s, tag, m);
 }
 
+/* The manager compares it with its own view. */
+static uint64_t digest(const struct sched *s)
+{
+    uint64_t sum = 0;
+    MAP_EACH(&s->leases, i)
+        sum ^= lease_digest(map_key(&s->leases, i));
+    return sum;
+}
+
 void mgr_time(struct sched *s)
 {
     if (s->closing && s->close_said && s->now >= s->close_ns) {
@@ -290,6 +299,6 @@ void mgr_time(struct sched *s)
         return;
     }
     if (s->mgr == MGR_OPEN && beat_due(&s->mgr_beat, s->now, s->beat_ms * MS))
-        mgr_send(s, MSG_BEAT, &(struct msg_beat){ .seq = s->mgr_beat.seq });
+        mgr_send(s, MSG_BEAT, &(struct msg_beat){ .seq = s->mgr_beat.seq, .digest = digest(s) });
     sched_wake(s, s->mgr == MGR_OPEN ? s->mgr_beat.next_ns : s->now + s->beat_ms * MS);
 }

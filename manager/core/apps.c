@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXIT_JOB_FAILED 3 /* what the CLI exits with for one that was killed or lost */
-
 static const uint8_t no_key[KEY_BYTES];
 
 /* ---- counting ------------------------------------------------------------------ */
@@ -152,7 +150,7 @@ void apps_driver_here(struct manager *m, struct peer *p)
     p->app = a->row.app;
     p->generation = a->generation;
     peers_cut(m, old);
-    m->dirty = true;
+    share_look(m, a);
 }
 
 void apps_driver_away(struct manager *m, struct peer *p)
@@ -209,6 +207,7 @@ static void evict(struct manager *m, struct app *a)
         ((struct lease *)map_at(&a->leases, i))->app = NULL;
     map_del(&m->ended, a->row.app);
     map_del(&m->outputs, a->row.app);
+    map_del(&m->unmet, a->row.app);
     map_del(&m->apps, a->row.app);
     apps_free(a);
 }

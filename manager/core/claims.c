@@ -20,7 +20,7 @@ static void drop(struct manager *m, struct app *a, struct claim *c)
     map_del(&a->claims, c->lease);
     a->claimed -= c->slots;
     m->claims--;
-    m->dirty = true;
+    share_look(m, a);
     free(c);
 }
 
@@ -142,6 +142,7 @@ void claims_on_join(struct manager *m, struct executor *x, const struct msg_join
     }
     answer.keep.v = keep;
     answer.end.v = end;
+    x->account.changed_ns = m->now;
     answer_apps(m, x, join, &answer);
     manager_send(m, x->conn, MSG_JOINED, &answer);
     settle(m, x, again);
@@ -179,6 +180,7 @@ void claims_on_open(struct manager *m, struct app *a, const struct msg_app_open 
             lost[ok.lost.n++].id = open->claims.v[i].lease;
     ok.lost.v = lost;
     a->settled = true;
+    a->account.changed_ns = m->now;
     manager_send(m, a->driver, MSG_APP_OK, &ok);
     MAP_EACH(&a->leases, i) {
         struct lease *l = map_at(&a->leases, i);
@@ -187,7 +189,68 @@ void claims_on_open(struct manager *m, struct app *a, const struct msg_app_open 
         else if (!l->seen)
             leases_grant(m, l); /* the first word of it was lost on the way */
     }
-    m->dirty = true;
+    share_look(m, a);
+}
+
+/* ---- beats tell of leases ---------------------------------------------------------- */
+
+/* What an executor answered is known; a lease that still opens is one whose answer is missing. */
+static uint64_t executor_has(const struct executor *x, bool *missing)
+{
+    uint64_t sum = 0;
+    MAP_EACH(&x->leases, i) {
+        const struct lease *l = map_at(&x->leases, i);
+        if (l->state == LEASE_OPENING)
+            *missing = true;
+        else if (l->state != LEASE_CLOSING)
+            sum ^= lease_digest(l->lease);
+    }
+    return sum;
+}
+
+static uint64_t driver_has(const struct app *a)
+{
+    uint64_t sum = 0;
+    MAP_EACH(&a->leases, i) {
+        const struct lease *l = map_at(&a->leases, i);
+        if (l->state == LEASE_GRANTED && l->told)
+            sum ^= lease_digest(l->lease);
+    }
+    MAP_EACH(&a->claims, i)
+        sum ^= lease_digest(map_key(&a->claims, i));
+    return sum;
+}
+
+/* True: cut it.  An echo of a beat that we sent after the last word about leases proves that nothing is under
+ * way: a connection is FIFO.  What a new connection didn't settle isn't settled by another one either. */
+static bool is_odd(struct account *acc, const struct beat *b, uint64_t said, uint64_t known, bool missing)
+{
+    if (b->renewed_ns <= acc->changed_ns)
+        acc->odd = 0;
+    else if (said == known && !missing)
+        *acc = (struct account){ .changed_ns = acc->changed_ns };
+    else if (++acc->odd >= ODD_BEATS_MAX && (!acc->cut || said != acc->said || known != acc->known)) {
+        *acc = (struct account){ .changed_ns = acc->changed_ns, .cut = true, .said = said, .known = known };
+        return true;
+    }
+    return false;
+}
+
+void claims_on_beat(struct manager *m, struct peer *p, uint64_t digest)
+{
+    struct app *a = p->role == ROLE_DRIVER ? map_get(&m->apps, p->app) : NULL;
+    bool missing = false, odd = false;
+    if (p->x && p->x->conn == p->conn) {
+        uint64_t known = executor_has(p->x, &missing);
+        odd = is_odd(&p->x->account, &p->beat, digest, known, missing);
+    } else if (a && a->driver == p->conn && a->state == APP_RUNNING && a->settled)
+        odd = is_odd(&a->account, &p->beat, digest, driver_has(a), false);
+    if (!odd)
+        return;
+    actions_log(m->out, LOG_WARN,
+                "%s and the manager differ on its leases: its connection is cut, so that they settle it",
+                p->x ? p->x->id : p->name);
+    peers_cut(m, p->conn);
 }
 
 /* ---- nobody confirmed it ----------------------------------------------------------- */

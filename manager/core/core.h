@@ -29,6 +29,18 @@
 #define ENDED_TOLD_NS (30000 * MS) /* an ended application's driver may come back so long to hear it */
 #define REFUSED_CUT_NS (1000 * MS) /* a connection refused as a whole has this long to read why */
 
+#define ODD_BEATS_MAX \
+    3 /* in a row that tell of other leases than we know: then JOIN or APP_OPEN settles it */
+#define EXIT_JOB_FAILED 3 /* what the CLI exits with for an application that was killed or lost */
+
+/* Do a peer's beats tell of the leases that we know it to have?  See claims_compare(). */
+struct account {
+    uint64_t changed_ns;  /* when a word about its leases last went to it, or came from it */
+    uint32_t odd;         /* beats in a row that differed, with nothing under way */
+    bool cut;             /* for that; since then they haven't agreed */
+    uint64_t said, known; /* the digests then */
+};
+
 /* Somebody's key: why it may connect. */
 struct known {
     uint8_t key[KEY_BYTES];
@@ -74,7 +86,8 @@ struct executor {
     uint64_t since_ns; /* enrolled, or its connection closed */
     uint32_t probes;   /* sent since then */
     bool draining;
-    uint32_t here;     /* share.c: slots of the application that it places */
+    uint32_t here; /* share.c: slots of the application that it places */
+    struct account account;
     struct map leases; /* id -> struct lease, borrowed */
     struct map apps;   /* numbers of applications that had a lease here: they may have blocks here */
 };
@@ -122,8 +135,9 @@ struct app {
     /* its driver */
     conn_id driver; /* 0: away */
     uint64_t generation;
-    uint64_t away_ns;   /* since when it is */
-    bool settled;       /* it has told its claims, or was opened in this epoch */
+    uint64_t away_ns; /* since when it is */
+    bool settled;     /* it has told its claims, or was opened in this epoch */
+    struct account account;
     struct map leases;  /* id -> struct lease, borrowed */
     struct map claims;  /* lease -> struct claim, owned */
     uint32_t claimed;   /* their slots */
@@ -177,9 +191,10 @@ struct manager {
     struct map apps;      /* number -> struct app, owned; by ascending number */
     struct map ended;     /* number -> struct app, borrowed; in the order in which they ended */
     struct map outputs;   /* number -> struct app, borrowed; ended ones with output */
-    struct map persists;  /* id -> struct app, borrowed */
-    struct map uploads;   /* number -> struct app, borrowed; those whose library is held here, oldest first */
-    struct map probing;   /* generation -> struct executor, borrowed */
+    struct map unmet;    /* number -> struct app, borrowed; of share.c: those that want slots, or an answer */
+    struct map persists; /* id -> struct app, borrowed */
+    struct map uploads;  /* number -> struct app, borrowed; those whose library is held here, oldest first */
+    struct map probing;  /* generation -> struct executor, borrowed */
     uint64_t upload_bytes;
     uint32_t claims;            /* of all applications */
     uint32_t held;              /* leases in that state */
@@ -262,13 +277,15 @@ void leases_on_bad(struct manager *m, struct peer *p, const void *msg);
 void claims_on_join(struct manager *m, struct executor *x, const struct msg_join *join,
                     bool again); /* again: on the same connection */
 void claims_on_open(struct manager *m, struct app *a, const struct msg_app_open *open);
+void claims_on_beat(struct manager *m, struct peer *p, uint64_t digest); /* may cut p: it is gone then */
 void claims_time(struct manager *m);
 void claims_clear(struct manager *m, struct app *a);
 void claims_forget(struct manager *m, struct app *a, uint64_t lease); /* a may be NULL */
 
 /* share.c: free slots to applications with unmet wants */
 void share_slots(struct manager *m);
-bool share_wants(const struct app *a); /* more slots, and may get some */
+void share_look(struct manager *m, struct app *a); /* it may want more than it did, or be owed an answer */
+bool share_wants(const struct app *a);             /* more slots, and may get some */
 
 /* waits.c: what can be used, and words for what can't */
 bool waits_usable(const struct executor *x);           /* may get leases at all */

@@ -15,6 +15,9 @@ static void count(struct manager *m, const struct lease *l, bool in)
 {
     uint32_t n = in ? l->slots : 0u - l->slots;
     struct app *a = l->app;
+    l->x->account.changed_ns = m->now;
+    if (a)
+        a->account.changed_ns = m->now;
     if (l->state == LEASE_HELD)
         m->held += in ? 1 : -1;
     if (!a || l->state == LEASE_CLOSING)
@@ -22,6 +25,7 @@ static void count(struct manager *m, const struct lease *l, bool in)
     a->slots += n;
     a->granted += l->state == LEASE_GRANTED ? n : 0;
     a->look = true;
+    share_look(m, a);
 }
 
 void leases_move(struct manager *m, struct lease *l, enum lease_state state)
@@ -124,6 +128,7 @@ void leases_grant(struct manager *m, struct lease *l)
     memcpy(g.incarnation, x->incarnation, ID_BYTES);
     memcpy(g.key, x->key, KEY_BYTES);
     l->told = true;
+    l->app->account.changed_ns = m->now;
     manager_send(m, l->app->driver, MSG_LEASE_GRANT, &g);
 }
 
@@ -215,8 +220,8 @@ void leases_on_bad(struct manager *m, struct peer *p, const void *msg)
     if (!l)
         return;
     bytes_text(b->words, words, sizeof words);
-    actions_log(m->out, LOG_WARN, "app %llu can't use executor %s: %s", (unsigned long long)p->app, l->x->id,
-                words);
+    actions_log(m->out, LOG_WARN, "app %llu can't use executor %s: %s (errno %u)", (unsigned long long)p->app,
+                l->x->id, words, b->code);
     map_put_u64(&l->app->barred, l->x->generation, m->now + m->config.bar_ms * MS);
     l->told = false;
     leases_close(m, l, 0, "its driver can't reach it");

@@ -82,8 +82,9 @@ void manager_free(struct manager **mp)
         free(map_at(&m->leases, i));
     MAP_EACH(&m->apps, i)
         apps_free(map_at(&m->apps, i));
-    struct map *maps[] = { &m->peers, &m->known, &m->executors, &m->lost,     &m->joined,  &m->leases,
-                           &m->apps,  &m->ended, &m->outputs,   &m->persists, &m->uploads, &m->probing };
+    struct map *maps[] = { &m->peers,   &m->known,   &m->executors, &m->lost,    &m->joined,
+                           &m->leases,  &m->apps,    &m->ended,     &m->outputs, &m->persists,
+                           &m->uploads, &m->probing, &m->unmet };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_fini(maps[i]);
     arena_fini(&m->in);

@@ -120,7 +120,7 @@ void open_on_ask(struct manager *m, struct peer *p, const void *msg)
     map_clear(&a->excluded);
     for (uint32_t i = 0; i < ask->exclude.n; i++)
         map_put_u64(&a->excluded, ask->exclude.v[i].id, 1);
-    m->dirty = true;
+    share_look(m, a);
 }
 
 /* ---- closing ------------------------------------------------------------------------- */

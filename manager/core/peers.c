@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define BEAT_EXECUTORS 500 /* beats are stretched by one interval for each so many */
+#define BEAT_MS_MAX 60000
 
 struct peer *peers_get(struct manager *m, const struct event *ev)
 {
@@ -25,8 +26,8 @@ struct peer *peers_get(struct manager *m, const struct event *ev)
 /* More executors, fewer beats of each; always several before one is suspect. */
 uint32_t peers_beat_ms(const struct manager *m)
 {
-    uint64_t ms = m->config.beat_ms * (1ull + m->executors.n / BEAT_EXECUTORS),
-             most = m->config.suspect_ms / 3;
+    uint64_t ms = m->config.beat_ms * (1ull + m->executors.n / BEAT_EXECUTORS);
+    uint64_t most = m->config.suspect_ms / 3 < BEAT_MS_MAX ? m->config.suspect_ms / 3 : BEAT_MS_MAX;
     if (ms > most)
         ms = most;
     return ms ? (uint32_t)ms : 1;
@@ -134,8 +135,9 @@ void peers_on_hello(struct manager *m, struct peer *p, const void *msg)
 
 void peers_on_beat(struct manager *m, struct peer *p, const void *msg)
 {
-    manager_send(m, p->conn, MSG_BEAT_ACK,
-                 &(struct msg_beat_ack){ .seq = ((const struct msg_beat *)msg)->seq });
+    const struct msg_beat *b = msg;
+    manager_send(m, p->conn, MSG_BEAT_ACK, &(struct msg_beat_ack){ .seq = b->seq });
+    claims_on_beat(m, p, b->digest);
 }
 
 void peers_on_beat_ack(struct manager *m, struct peer *p, const void *msg)

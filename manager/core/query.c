@@ -7,7 +7,6 @@
 #include <string.h>
 
 #define ROWS_MAX 1000 /* of one APPS message */
-#define EXIT_JOB_FAILED 3
 
 /* ---- listeners -------------------------------------------------------------------------- */
 

@@ -29,21 +29,32 @@ static uint32_t missing(const struct app *a)
     return a->want > has ? a->want - has : 0;
 }
 
+void share_look(struct manager *m, struct app *a)
+{
+    map_put(&m->unmet, a->row.app, a);
+    m->dirty = true;
+}
+
 bool share_wants(const struct app *a)
 {
     return a->state == APP_RUNNING && a->asked && a->settled && a->driver && missing(a);
+}
+
+static bool poorer(const struct app *a, const struct app *than)
+{
+    return a->slots != than->slots ? a->slots < than->slots : a->row.app < than->row.app;
 }
 
 /* Of those that had no turn yet: the SHARE_APPS with fewest slots, fewest first, older ones before newer. */
 static uint32_t poorest(struct manager *m, struct want *w)
 {
     uint32_t n = 0;
-    MAP_EACH(&m->apps, i) {
-        struct app *a = map_at(&m->apps, i);
-        if (!share_wants(a) || a->turn == m->turn || (n == SHARE_APPS && w[n - 1].a->slots <= a->slots))
+    MAP_EACH(&m->unmet, i) {
+        struct app *a = map_at(&m->unmet, i);
+        if (!share_wants(a) || a->turn == m->turn || (n == SHARE_APPS && !poorer(a, w[n - 1].a)))
             continue;
         uint32_t at = n < SHARE_APPS ? n++ : n - 1;
-        for (; at > 0 && w[at - 1].a->slots > a->slots; at--)
+        for (; at > 0 && poorer(a, w[at - 1].a); at--)
             w[at] = w[at - 1];
         w[at] = (struct want){ .a = a };
     }
@@ -173,12 +184,15 @@ static bool hand_out(struct manager *m, struct want *w, uint32_t *n)
     return left;
 }
 
+/* And those that have what they want are looked at no more. */
 static void answer(struct manager *m)
 {
-    MAP_EACH(&m->apps, i) {
-        struct app *a = map_at(&m->apps, i);
+    MAP_EACH(&m->unmet, i) {
+        struct app *a = map_at(&m->unmet, i);
         if (a->state == APP_RUNNING && a->asked && (a->say || a->look))
             waits_answer(m, a);
+        if (!share_wants(a))
+            map_del(&m->unmet, a->row.app);
     }
 }
 

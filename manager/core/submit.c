@@ -148,8 +148,6 @@ static void launch(struct manager *m, struct app *a, struct peer *p)
 {
     struct msg_launch l = {
         .app = a->row.app,
-        .name = bytes_of(a->row.name),
-        .user = bytes_of(a->row.user),
         .args = { a->args, a->nargs },
         .options = { a->options, a->noptions },
         .lib_bytes = a->library_bytes,

@@ -110,12 +110,9 @@ static void launch(uint64_t app, const char *option)
 {
     strs[0].s = bytes_of(option ? option : "");
     strs[1].s = bytes_of("data");
-    receive(MSG_LAUNCH, &(struct msg_launch){ .app = app,
-                                              .name = bytes_of("job"),
-                                              .user = bytes_of("me"),
-                                              .options = { strs, option != NULL },
-                                              .args = { strs + 1, 1 },
-                                              .lib_bytes = 6 });
+    receive(MSG_LAUNCH,
+            &(struct msg_launch){
+                .app = app, .options = { strs, option != NULL }, .args = { strs + 1, 1 }, .lib_bytes = 6 });
 }
 
 static void chunk(uint64_t app, uint64_t offset, const char *text)

@@ -1,6 +1,8 @@
 /* test_manager.c - the manager's core: executors come and go, leases open and close, what both sides hold settles. */
 #include "tests/unit/test_manager_world.h"
 
+#include "common/core/beat.h"
+
 enum { E1 = 10, E2 = 11, E3 = 12, D1 = 20, D2 = 21, D3 = 22, AGAIN = 30 };
 
 static struct world w;
@@ -513,4 +515,91 @@ Test(manager, generations_and_leases_are_never_used_twice)
     cr_assert_gt(w.conns[E1].generation, generation);
     world_ask(&w, D1, app, 2, 1);
     cr_assert_gt(world_open(&w, E1), lease);
+}
+
+/* ---- beats tell of leases ------------------------------------------------------ */
+
+/* The peer's beats, `n` of them, tell of these leases; ours are echoed or not. */
+static void beats(conn_id conn, uint64_t digest, uint32_t n, bool echoes)
+{
+    for (uint32_t i = 1; i <= n; i++) {
+        const struct msg_beat *b;
+        world_time(&w, SECOND);
+        while ((b = TAKE(&w, conn, BEAT, beat)))
+            if (echoes)
+                world_send(&w, conn, MSG_BEAT_ACK, &(struct msg_beat_ack){ .seq = b->seq });
+        world_send(&w, conn, MSG_BEAT, &(struct msg_beat){ .seq = i, .digest = digest });
+    }
+}
+
+Test(manager, three_beats_that_differ_cut_an_executor)
+{
+    uint64_t app = world_app(&w, D1);
+    world_executor(&w, E1, 2);
+    world_ask(&w, D1, app, 1, 2);
+    uint64_t lease = world_open(&w, E1);
+    beats(E1, lease_digest(lease), 6, true);
+    beats(E1, 0, 2, true);
+    beats(E1, lease_digest(lease), 1, true);
+    beats(E1, 0, 2, true);
+    cr_assert_not(world_was_cut(&w, E1));
+    beats(E1, 0, 1, true);
+    cr_assert(world_was_cut(&w, E1));
+    world_clear(&w);
+    world_down(&w, E1); /* it hasn't got that lease any more: JOIN settles it */
+    world_key(&w, AGAIN, E1);
+    world_hello(&w, AGAIN, ROLE_EXECUTOR);
+    world_join(&w, AGAIN, E1, 2, NULL, 0);
+    cr_assert_eq(TAKE(&w, AGAIN, LEASE_REVOKE, lease_revoke)->lease, lease);
+    cr_assert_eq(TAKE(&w, D1, LEASE_REVOKE, lease_revoke)->lease, lease);
+}
+
+Test(manager, beats_prove_nothing_while_a_word_about_leases_is_under_way)
+{
+    uint64_t app = world_app(&w, D1);
+    world_executor(&w, E1, 2);
+    world_ask(&w, D1, app, 1, 2);
+    world_open(&w, E1);
+    beats(E1, 0, 4, false); /* it may not have read what we sent last */
+    cr_assert_not(world_was_cut(&w, E1));
+}
+
+Test(manager, lease_that_never_opens_is_settled_too)
+{
+    uint64_t app = world_app(&w, D1);
+    world_executor(&w, E1, 2);
+    world_ask(&w, D1, app, 1, 2);
+    cr_assert_not_null(TAKE(&w, E1, LEASE_OPEN, lease_open)); /* and is lost */
+    beats(E1, 0, 4, true);
+    cr_assert(world_was_cut(&w, E1));
+}
+
+Test(manager, what_a_new_connection_did_not_settle_cuts_no_other)
+{
+    uint64_t app = world_app(&w, D1);
+    world_executor(&w, E1, 2);
+    world_ask(&w, D1, app, 1, 2);
+    struct rec_holding h = { world_open(&w, E1), app, 2, WORLD_SLOT_MEMORY };
+    beats(E1, 0, 4, true);
+    cr_assert(world_was_cut(&w, E1));
+    world_clear(&w);
+    world_key(&w, AGAIN, E1);
+    world_hello(&w, AGAIN, ROLE_EXECUTOR);
+    world_join(&w, AGAIN, E1, 2, &h, 1); /* closing it, by its own will */
+    beats(AGAIN, 0, 8, true);
+    cr_assert_not(world_was_cut(&w, AGAIN));
+}
+
+Test(manager, three_beats_that_differ_cut_a_driver)
+{
+    uint64_t app = world_app(&w, D1);
+    const conn_id e[] = { E1 };
+    world_executor(&w, E1, 2);
+    world_ask(&w, D1, app, 1, 2);
+    uint64_t lease = world_open(&w, E1);
+    live(2 * SECOND, e, 1);
+    beats(D1, lease_digest(lease), 6, true);
+    cr_assert_not(world_was_cut(&w, D1));
+    beats(D1, 0, 3, true);
+    cr_assert(world_was_cut(&w, D1));
 }

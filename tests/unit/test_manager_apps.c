@@ -296,7 +296,6 @@ Test(manager_apps, submits_launches_runs_and_exits)
     submit_rest(app);
     const struct msg_launch *l = TAKE(&w, SERVICE, LAUNCH, launch);
     cr_assert_eq(l->app, app);
-    cr_assert(is(l->user, "user"));
     cr_assert(is(l->args.v[1].s, "out"));
     cr_assert_eq(l->lib_bytes, sizeof library);
     cr_assert_eq(TAKE(&w, SERVICE, CHUNK, chunk)->bytes.n, CHUNK_BYTES_MAX);
@@ -473,4 +472,15 @@ Test(manager_apps, status_and_executors)
     cr_assert(is(r->state, "ready"));
     cr_assert_eq(r->slots_used, 1);
     cr_assert_eq(r->memory_used, WORLD_SLOT_MEMORY);
+}
+
+Test(manager_apps, status_survives_what_peers_claim_of_themselves)
+{
+    for (conn_id c = 100; c < 140; c++) {
+        world_key(&w, c, SERVICE);
+        world_hello(&w, c, ROLE_SERVICE);
+        world_send(&w, c, MSG_SERVE, &(struct msg_serve){ .capacity = 4096, .host = bytes_of("h") });
+    }
+    world_send(&w, USER, MSG_STATUS, NULL);
+    cr_assert_eq(TAKE(&w, USER, STATUS_IS, status_is)->serve_capacity, 40 * 4096);
 }
