@@ -76,6 +76,11 @@ static void serve(void *user, const struct served_block *block)
     post(user, (struct jobmain_post){ .what = JOBMAIN_SERVE, .item = served_item_new(block) });
 }
 
+static void serve_files(void *user, struct names *files)
+{
+    post(user, (struct jobmain_post){ .what = JOBMAIN_FILES, .files = served_files_new(files) });
+}
+
 static int save_open(void *user, const char *dir, uint8_t token[ID_BYTES], struct error *e)
 {
     struct jobmain *j = user;
@@ -136,6 +141,7 @@ struct jobmain *jobmain_start(const struct jobmain_config *config, struct error 
         .run = run,
         .release = release,
         .serve = serve,
+        .serve_files = serve_files,
         .save_open = save_open,
         .say = say,
         .parallelism = config->parallelism,
@@ -202,6 +208,7 @@ void jobmain_over(struct jobmain *j, const char *words)
 static void post_drop(struct jobmain_post *p)
 {
     served_item_free(&p->item);
+    served_files_free(&p->files);
     staging_free(&p->staging);
     free(p);
 }

@@ -26,6 +26,7 @@ struct jobmain_config {
 
 enum jobmain_what {
     JOBMAIN_SERVE = 1, /* item: the loop's from now on */
+    JOBMAIN_FILES,     /* files: the same */
     JOBMAIN_SAVE,      /* staging: the loop's from now on, for the job with that save_dir */
     JOBMAIN_RUN,       /* job: valid until it is answered */
     JOBMAIN_ENDED,     /* main returned, or called exit(): code */
@@ -35,6 +36,7 @@ struct jobmain_post {
     struct jobmain_post *next;
     enum jobmain_what what;
     struct served_item *item;
+    struct served_files *files;
     struct staging *staging;
     const struct job_spec *job;
     int code;

@@ -226,13 +226,12 @@ static void on_post(struct loop *l, struct jobmain_post *p)
 {
     switch (p->what) {
     case JOBMAIN_SERVE: {
-        struct served_block b = { .id = p->item->id,
-                                  .bytes = { p->item->bytes, p->item->path ? 0 : (uint32_t)p->item->total },
-                                  .path = p->item->path };
+        struct served_block b = { p->item->id, { p->item->bytes, (uint32_t)p->item->total } };
         if (served_add(&l->served, p->item))
             step(l, &(struct event){ .kind = EV_CALL, .call = { .what = SCHED_SERVE, .arg = &b } });
         break;
     }
+    case JOBMAIN_FILES: served_add_files(&l->served, p->files); break;
     case JOBMAIN_SAVE: keep_staging(l, p->staging); break;
     case JOBMAIN_RUN: job_begin(l, p->job); break;
     case JOBMAIN_ENDED: on_main_ended(l, p); break;

@@ -20,26 +20,23 @@ static uint64_t mtime_of(const struct stat *st)
     return (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
 }
 
-struct served_item *served_item_new(const struct served_block *block)
+static struct served_item *item_new(struct block_id id, uint64_t total)
 {
-    struct stat st;
     struct served_item *item = calloc(1, sizeof *item);
     if (!item)
         abort();
-    item->id = block->id;
-    if (block->path) {
-        item->path = strdup(block->path);
-        if (stat(block->path, &st) == 0) {
-            item->total = (uint64_t)st.st_size;
-            item->mtime_ns = mtime_of(&st);
-        }
-    } else {
-        item->bytes = malloc((size_t)block->bytes.n + 1);
-        item->total = block->bytes.n;
-    }
-    if (!item->path && !item->bytes)
+    item->id = id;
+    item->total = total;
+    return item;
+}
+
+struct served_item *served_item_new(const struct served_block *block)
+{
+    struct served_item *item = item_new(block->id, block->bytes.n);
+    item->bytes = malloc((size_t)block->bytes.n + 1);
+    if (!item->bytes)
         abort();
-    if (item->bytes && block->bytes.n)
+    if (block->bytes.n)
         memcpy(item->bytes, block->bytes.p, block->bytes.n);
     return item;
 }
@@ -65,10 +62,70 @@ bool served_add(struct served *s, struct served_item *item)
     return true;
 }
 
-const struct served_item *served_find(const struct served *s, struct block_id id)
+/* ---- files ------------------------------------------------------------------ */
+
+struct served_files *served_files_new(struct names *names)
 {
-    const struct served_item *item = map_get(&s->items, key_of(id));
-    return item && !memcmp(item->id.b, id.b, ID_BYTES) ? item : NULL;
+    struct served_files *files = calloc(1, sizeof *files);
+    if (!files)
+        abort();
+    files->names = *names;
+    *names = (struct names){ 0 };
+    for (uint32_t i = 0; i < files->names.count; i++)
+        map_put_u64(&files->rows, key_of(names_row(&files->names, i)->block), i);
+    return files;
+}
+
+void served_files_free(struct served_files **fp)
+{
+    struct served_files *files = *fp;
+    *fp = NULL;
+    if (!files)
+        return;
+    names_fini(&files->names);
+    map_fini(&files->rows);
+    free(files);
+}
+
+void served_add_files(struct served *s, struct served_files *files)
+{
+    files->next = s->files;
+    s->files = files;
+}
+
+static const struct name_row *find_row(const struct served *s, struct block_id id)
+{
+    uint64_t i;
+    for (const struct served_files *f = s->files; f; f = f->next)
+        if (map_get_u64(&f->rows, key_of(id), &i) &&
+            !memcmp(names_row(&f->names, (uint32_t)i)->block.b, id.b, ID_BYTES))
+            return names_row(&f->names, (uint32_t)i);
+    return NULL;
+}
+
+static struct served_item *file_item(const struct name_row *row)
+{
+    struct served_item *item = item_new(row->block, row->bytes);
+    item->path = strdup(row->path);
+    if (!item->path)
+        abort();
+    item->mtime_ns = row->mtime_ns;
+    return item;
+}
+
+/* ---- all ---------------------------------------------------------------------- */
+
+const struct served_item *served_find(struct served *s, struct block_id id)
+{
+    struct served_item *item = map_get(&s->items, key_of(id));
+    if (item)
+        return memcmp(item->id.b, id.b, ID_BYTES) ? NULL : item;
+    const struct name_row *row = find_row(s, id);
+    if (!row)
+        return NULL;
+    item = file_item(row);
+    map_put(&s->items, key_of(id), item);
+    return item;
 }
 
 void served_fini(struct served *s)
@@ -78,6 +135,11 @@ void served_fini(struct served *s)
         served_item_free(&item);
     }
     map_fini(&s->items);
+    while (s->files) {
+        struct served_files *files = s->files;
+        s->files = files->next;
+        served_files_free(&files);
+    }
 }
 
 static int64_t file_read(const struct served_item *item, uint64_t offset, uint8_t *into, uint64_t length)

@@ -47,6 +47,18 @@ int run_fetch(struct run *r, const struct rec_want *wants, uint32_t n, struct re
     return 0;
 }
 
+int run_driver_failed(struct run *r, const struct rec_got *got, const char *fmt, ...)
+{
+    char words[ERROR_WORDS_MAX];
+    va_list ap;
+    bool away = got->code == BLOCK_UNREACHABLE || got->code == BLOCK_BUSY || got->code == BLOCK_IO;
+    va_start(ap, fmt);
+    vsnprintf(words, sizeof words, fmt, ap);
+    va_end(ap);
+    return run_fail(r, away ? CAUSE_FETCH : CAUSE_INPUT, "%s; the driver: %.*s", words, (int)got->words.n,
+                    (const char *)got->words.p);
+}
+
 static const void *fn_at(const struct task_env *env, uint64_t offset)
 {
     return (const void *)((uintptr_t)env->library + offset);

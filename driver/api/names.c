@@ -16,7 +16,7 @@ static int file_add(struct names *n, const char *path, const struct stat *st, st
     if (n->count == NAMES_MAX)
         return error_set(e, E2BIG, "over %u files", NAMES_MAX);
     struct name_row row = {
-        .path = arena_strdup(n->arena, path),
+        .path = arena_strdup(&n->arena, path),
         .bytes = (uint64_t)st->st_size,
         .mtime_ns = (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec,
     };

@@ -6,7 +6,7 @@
 #ifndef FERRO_API_RUNTIME_H
 #define FERRO_API_RUNTIME_H
 
-#include "common/base/error.h"
+#include "driver/api/names.h"
 #include "driver/sched/job.h"
 #include "include/ferro.h"
 
@@ -23,8 +23,10 @@ struct runtime {
     /* Run a job to its end; called by the job's thread, blocks.  0 or -1 as outcome->code. */
     int (*run)(void *user, const struct job_spec *job, struct job_outcome *outcome);
     void (*release)(void *user, struct job_outcome *outcome);
-    /* Serve a block until the application ends.  Bytes are copied; a path is only named. */
+    /* Serve a block until the application ends; its bytes are copied. */
     void (*serve)(void *user, const struct served_block *block);
+    /* The same of files that executors may not see, as they are now: takes what `files` holds, and empties it. */
+    void (*serve_files)(void *user, struct names *files);
     /* Make the output folder and its token ("OUT/_ferro/<app>/token"): fills the token; an existing
      * output without --overwrite is an error. */
     int (*save_open)(void *user, const char *dir, uint8_t token[ID_BYTES], struct error *e);

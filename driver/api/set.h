@@ -11,6 +11,7 @@ struct fe_app {
     struct arena arena;            /* owns every set */
     const void *library;           /* load base of the job's library: fn = base + offset */
     bool failed;                   /* an action has failed and said so */
+    uint32_t served;               /* blocks that the driver was given to serve */
 };
 
 /* What makes it: a leaf or narrow operator as the plan has it, or a shuffle,

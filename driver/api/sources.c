@@ -20,7 +20,10 @@ static void data_set(fe_set *s, struct buf *data)
         s->node.data = arena_bytes(&s->app->arena, bytes);
     else if (data->n > UINT32_MAX)
         set_fail(s, "%zu MiB of data; at most 4,095", data->n >> 20);
+    else if (s->app->served == SERVED_MAX)
+        set_fail(s, "over %u datasets of more than %u KiB", SERVED_MAX, PLAN_INLINE_BYTES_MAX >> 10);
     else {
+        s->app->served++;
         s->node.block = block_of_content(bytes.p, bytes.n);
         s->node.block_bytes = bytes.n;
         rt->serve(rt->user, &(struct served_block){ .id = s->node.block, .bytes = bytes });
@@ -46,36 +49,30 @@ static uint64_t split_bytes(const fe_set *s, uint64_t total)
 }
 
 /* Every file is a block too: an executor that can't see it, or sees another, gets it from here. */
-static void file_serve(const fe_set *s, const struct name_row *f)
+static void files_set(fe_set *s, struct names *names)
 {
     const struct runtime *rt = s->app->runtime;
-    struct served_block block = { .id = file_block(f->path, f->bytes, f->mtime_ns), .path = f->path };
-    rt->serve(rt->user, &block);
-}
-
-static void files_set(fe_set *s, const struct names *names)
-{
-    const struct name_row *rows = (const struct name_row *)names->rows.p;
     struct file_table table;
     struct buf data = { 0 };
     uint64_t total = 0;
     for (uint32_t i = 0; i < names->count; i++)
-        total += rows[i].bytes;
+        total += names_row(names, i)->bytes;
     s->node.split_bytes = split_bytes(s, total);
     file_table_init(&table, s->node.split_bytes);
-    for (uint32_t i = 0; i < names->count; i++)
-        if (rows[i].bytes) {
-            file_table_add(&table, rows[i].path, rows[i].bytes, rows[i].mtime_ns);
-            file_serve(s, &rows[i]);
-        }
+    for (uint32_t i = 0; i < names->count; i++) {
+        struct name_row *f = names_row(names, i);
+        file_table_add(&table, f->path, f->bytes, f->mtime_ns);
+        f->block = file_block(f->path, f->bytes, f->mtime_ns);
+    }
     s->parts = file_table_done(&table, &data);
     data_set(s, &data);
+    rt->serve_files(rt->user, names);
 }
 
 fe_set *fe_text_at(fe_app *app, int n, char **names, fe_place place)
 {
     fe_set *s = set_new(app, OP_TEXT, place, FERRO_NONE, FERRO_TEXT);
-    struct names found = { .arena = &app->arena };
+    struct names found = { 0 };
     struct error e;
     if (n <= 0)
         set_fail(s, "no file is named");
@@ -84,7 +81,7 @@ fe_set *fe_text_at(fe_app *app, int n, char **names, fe_place place)
             set_fail(s, "%s", e.words);
     if (!s->error)
         files_set(s, &found);
-    buf_fini(&found.rows);
+    names_fini(&found);
     return s;
 }
 

@@ -42,6 +42,7 @@ uint32_t attempt_new(struct sched *s, struct stage *st, uint32_t part, struct ex
         t->flags &= (uint8_t)~TASK_AVOID;
     }
     st->sent++;
+    x->given++;
     x->in_flight++;
     s->in_flight++;
     if (t->given >= ATTEMPTS_ALL_MAX)

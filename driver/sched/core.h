@@ -24,6 +24,7 @@
 #define ATTEMPT_FIRST 1u
 #define ATTEMPTS_ALL_MAX 250u /* of one task, also those that count for nothing */
 #define AHEAD_MAX 4096u       /* tasks sent ahead to one executor */
+#define CANCELS_MAX 4096u     /* runs in one CANCEL */
 #define AHEAD_NS (10 * MS)    /* work sent ahead */
 #define AVOID_NS (3000 * MS)  /* so long a retry waits for another executor than the one where it failed */
 #define AVOID_LOOKS 32u       /* retries or copies looked at for one that this executor may have */
@@ -37,10 +38,9 @@
 #define PULLS_MAX 8u            /* results and parts pulled at once */
 #define PULLS_WAITING_MAX 4096u /* more stop new tasks of that stage */
 #define SERVING_MAX 64u         /* chunks being read for one executor */
-#define SERVED_MAX 65536u
-#define SAMPLES_MAX 65536u /* sample keys kept of one shuffle */
-#define FAILED_MAX 65536u  /* tasks whose failures are remembered */
-#define TAKE_FIRST 2u      /* tasks that take begins with */
+#define SAMPLES_MAX 65536u      /* sample keys kept of one shuffle */
+#define FAILED_MAX 65536u       /* tasks whose failures are remembered */
+#define TAKE_FIRST 2u           /* tasks that take begins with */
 #define PROBES 3
 #define RETRY_MS_MIN 50u
 #define RETRY_MS_MAX 1000u
@@ -201,6 +201,7 @@ struct exec {
     uint32_t probes;
     bool copied;                    /* its tasks were queued to run elsewhere as well */
     uint32_t leases, slots, usable; /* usable: slots that count in sched.usable_slots */
+    uint64_t given;                 /* attempts, ever: to this incarnation, whichever struct stood for it */
     uint32_t in_flight;
     uint64_t idle_ns;                /* nothing in flight since */
     uint64_t recall_ns, recalled_ns; /* not before; last time */
@@ -244,7 +245,6 @@ struct pulling {
 
 struct served {
     struct block_id id;
-    bool sized;
     uint64_t bytes;
 };
 
@@ -272,6 +272,7 @@ struct sched {
     struct exec **execs; /* owned, by index */
     uint32_t nexecs, execs_cap;
     struct map by_incarnation; /* first bytes of it -> struct exec: the newest of that name, not lost */
+    struct map given_before;   /* the same -> attempts that it was given before it was lost */
     struct map conns;          /* conn -> struct exec */
     struct map hungry;         /* index -> struct exec that could have more work */
     struct map touched;        /* index -> struct exec with acks or cancels to send */
@@ -422,7 +423,7 @@ void fail_outputs_of(struct sched *s, struct exec *x);
 void fail_forget(struct stage *st, uint32_t part);
 
 /* blocks.c: the driver serves */
-void blocks_serve(struct sched *s, struct block_id id, bool sized, uint64_t bytes);
+void blocks_serve(struct sched *s, struct block_id id, uint64_t bytes);
 void blocks_on_get(struct sched *s, struct exec *x, conn_id conn, const struct msg_block_get *m);
 void blocks_served(struct sched *s, const struct io_work *w, int64_t result);
 struct action *blocks_io(struct sched *s, enum io_kind kind, enum io_op op, struct io_work **work);

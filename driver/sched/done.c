@@ -53,12 +53,23 @@ static void on_report(struct sched *s, struct exec *x, const struct rec_report *
         fail_report(s, st, x, r);
 }
 
-static uint64_t tasks_in(const struct msg_done *m)
+static uint64_t tasks_in(const struct rec_run *runs, uint32_t nruns)
 {
-    uint64_t n = m->reports.n;
-    for (uint32_t i = 0; i < m->runs.n; i++)
-        n += m->runs.v[i].count;
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < nruns; i++)
+        n += runs[i].count;
     return n;
+}
+
+/* An executor names an attempt once a frame, and only those that it was given: one that names
+ * more would have us look at millions of tasks for nothing. */
+static bool too_many(struct sched *s, struct exec *x, uint64_t named)
+{
+    if (named <= x->given)
+        return false;
+    s->refused++;
+    execs_lost(s, x, "it speaks of more tasks than it was given", false);
+    return true;
 }
 
 static void measure_all(struct sched *s, const struct msg_done *m, uint64_t each_ns, uint64_t n)
@@ -78,7 +89,7 @@ static bool begun_anew(const struct exec *x, uint64_t seq)
 
 void done_on_done(struct sched *s, struct exec *x, const struct msg_done *m)
 {
-    uint64_t n = tasks_in(m), each_ns = n ? m->busy_ns / n : 0;
+    uint64_t n = tasks_in(m->runs.v, m->runs.n) + m->reports.n, each_ns = n ? m->busy_ns / n : 0;
     if (begun_anew(x, m->seq)) {
         execs_lost(s, x, "it has forgotten this application", false);
         return;
@@ -86,6 +97,8 @@ void done_on_done(struct sched *s, struct exec *x, const struct msg_done *m)
     x->ack |= !FERRO_PLANT(sched_done_not_acked);
     execs_touch(s, x);
     if (m->seq <= x->done_seq) /* resent, and processed before */
+        return;
+    if (too_many(s, x, n))
         return;
     x->done_seq = m->seq;
     measure_all(s, m, each_ns, n);
@@ -109,6 +122,8 @@ static void rest(struct sched *s, struct exec *x)
 
 void done_on_recalled(struct sched *s, struct exec *x, const struct msg_recalled *m)
 {
+    if (too_many(s, x, tasks_in(m->runs.v, m->runs.n)))
+        return;
     for (uint32_t i = 0; i < m->runs.n; i++) {
         const struct rec_run *r = &m->runs.v[i];
         struct stage *st = jobs_stage(s, r->stage);
@@ -122,21 +137,26 @@ void done_on_recalled(struct sched *s, struct exec *x, const struct msg_recalled
     rest(s, x);
 }
 
-/* Alive there and known here: into `live`.  Alive there alone: cancelled. */
+static void cancel_stretch(struct exec *x, const struct rec_run *r, uint64_t from, uint64_t to)
+{
+    struct rec_run unknown = { r->stage, (uint32_t)from, (uint32_t)(to - from), r->attempt };
+    if (from < to)
+        buf_put(&x->cancels, &unknown, sizeof unknown);
+}
+
+/* Alive there and known here: into `live`.  Alive there alone: cancelled, a stretch at a time. */
 static void sort_live(struct sched *s, struct exec *x, const struct rec_run *r, struct map *live)
 {
     struct stage *st = jobs_stage(s, r->stage);
     uint32_t count = st ? clamped(st, r->first, r->count) : 0;
-    bool unknown = count == 0;
+    uint64_t unknown = r->first;
     for (uint32_t p = r->first; p < r->first + count; p++)
-        if (attempt_is(st, p, x, r->attempt))
+        if (attempt_is(st, p, x, r->attempt)) {
             map_put_u64(live, attempts_key(st, p, r->attempt), 1);
-        else {
-            struct rec_run one = { r->stage, p, 1, r->attempt };
-            buf_put(&x->cancels, &one, sizeof one);
+            cancel_stretch(x, r, unknown, p);
+            unknown = p + 1ull;
         }
-    if (unknown)
-        buf_put(&x->cancels, r, sizeof *r);
+    cancel_stretch(x, r, unknown, (uint64_t)r->first + r->count);
     execs_touch(s, x);
 }
 
@@ -169,6 +189,8 @@ static void free_ended_stages(struct sched *s, struct exec *x)
 void done_on_attached(struct sched *s, struct exec *x, const struct msg_attached *m)
 {
     struct map live = { 0 };
+    if (too_many(s, x, tasks_in(m->live.v, m->live.n)))
+        return;
     x->attaching = false;
     x->attached = x->met = true;
     x->since_ns = 0;

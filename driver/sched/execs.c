@@ -43,6 +43,7 @@ static struct exec *exec_new(struct sched *s, const struct msg_lease_grant *m)
     x->root = text(s, m->root);
     x->control.retry_ms = x->data.retry_ms = x->rest_ms = RETRY_MS_MIN;
     beat_init(&x->beat, s->now);
+    map_get_u64(&s->given_before, name_key(m->incarnation), &x->given);
     return x;
 }
 
@@ -169,6 +170,8 @@ void execs_lost(struct sched *s, struct exec *x, const char *words, bool manager
     execs_refresh(s, x);
     if (map_get(&s->by_incarnation, name_key(x->incarnation)) == x)
         map_del(&s->by_incarnation, name_key(x->incarnation));
+    if (x->given)
+        map_put_u64(&s->given_before, name_key(x->incarnation), x->given);
     map_clear(&x->told);
     buf_reset(&x->cancels);
     if (!s->job || s->job->ended)
@@ -203,15 +206,22 @@ void execs_touch(struct sched *s, struct exec *x)
     map_put(&s->touched, x->index, x);
 }
 
+static void send_cancels(struct sched *s, struct exec *x)
+{
+    const struct rec_run *runs = (const struct rec_run *)x->cancels.p;
+    uint32_t n = (uint32_t)(x->cancels.n / sizeof *runs);
+    for (uint32_t at = 0; at < n; at += CANCELS_MAX) {
+        uint32_t left = n - at;
+        struct msg_cancel m = { s->config.app, { runs + at, left < CANCELS_MAX ? left : CANCELS_MAX } };
+        links_send(s, x, MSG_CANCEL, &m);
+    }
+}
+
 void execs_flush(struct sched *s)
 {
     MAP_EACH(&s->touched, i) {
         struct exec *x = map_at(&s->touched, i);
-        struct msg_cancel m = { .app = s->config.app };
-        m.runs.v = (const struct rec_run *)x->cancels.p;
-        m.runs.n = (uint32_t)(x->cancels.n / sizeof(struct rec_run));
-        if (m.runs.n)
-            links_send(s, x, MSG_CANCEL, &m);
+        send_cancels(s, x);
         if (x->ack)
             links_send(s, x, MSG_DONE_ACK,
                        &(struct msg_done_ack){ .app = s->config.app, .seq = x->done_seq });

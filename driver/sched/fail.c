@@ -227,6 +227,8 @@ static void driver_fetch_failed(struct sched *s, struct exec *x, const struct re
 
 static bool counts(struct exec *x, enum cause c, const struct stage *map)
 {
+    if (c == CAUSE_INPUT)
+        x->denied = false; /* what we denied was told so */
     if (c == CAUSE_FETCH) {
         bool ours = !map && x->denied;
         x->denied &= !ours;

@@ -36,12 +36,12 @@ struct stage_spec {
     const char *place; /* "wordcount.c:24" */
 };
 
-/* A block that the driver serves: bytes in memory, or a file that hosts could not read themselves. */
+/* A block that the driver serves from memory.  Files are the shell's alone (runtime.h). */
 struct served_block {
     struct block_id id;
-    struct bytes bytes; /* or */
-    const char *path;
+    struct bytes bytes;
 };
+#define SERVED_MAX 65536u /* of one application */
 
 struct job_spec {
     const struct stage_spec *stages; /* parents before children; the last is the result or save stage */

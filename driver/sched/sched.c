@@ -41,7 +41,7 @@ struct sched *sched_new(const struct sched_config *config)
     for (uint32_t i = 0; i < s->config.nlibs; i++) {
         struct block_id id;
         memcpy(id.b, s->config.libs[i].id, ID_BYTES);
-        blocks_serve(s, id, true, s->config.libs[i].bytes);
+        blocks_serve(s, id, s->config.libs[i].bytes);
     }
     return s;
 }
@@ -66,7 +66,7 @@ void sched_free(struct sched **sp)
     struct map *owned[] = { &s->leases, &s->pullings, &s->works, &s->served };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free_all(owned[i]);
-    struct map *borrowed[] = { &s->by_incarnation, &s->conns, &s->hungry, &s->touched };
+    struct map *borrowed[] = { &s->by_incarnation, &s->given_before, &s->conns, &s->hungry, &s->touched };
     for (size_t i = 0; i < sizeof borrowed / sizeof *borrowed; i++)
         map_fini(borrowed[i]);
     buf_fini(&s->pull_queue);
@@ -145,7 +145,7 @@ static void on_call(struct sched *s, int what, const void *arg)
     case SCHED_RUN: jobs_run(s, arg); break;
     case SCHED_CLOSE: mgr_close(s, c->exit_code, c->words); break;
     case SCHED_INTERRUPT: mgr_close(s, EXIT_INTERRUPTED, "interrupted"); break;
-    case SCHED_SERVE: blocks_serve(s, b->id, b->path == NULL, b->bytes.n); break;
+    case SCHED_SERVE: blocks_serve(s, b->id, b->bytes.n); break;
     default: break;
     }
 }

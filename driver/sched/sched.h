@@ -8,7 +8,7 @@
  *   SCHED_RUN              const struct job_spec *   (valid until SCHED_JOB_ENDED)
  *   SCHED_CLOSE            const struct sched_close * : the application's main returned
  *   SCHED_INTERRUPT        NULL : SIGINT/SIGTERM; the running job fails, the application closes as killed
- *   SCHED_SERVE            const struct served_block * : from now on the driver serves it
+ *   SCHED_SERVE            const struct served_block * : from now on the driver serves it, and it has that size
  * ACT_CALL what:
  *   SCHED_JOB_ENDED        const struct sched_ended *
  *   SCHED_RESULT           const struct sched_result * : a committed task's result bytes
@@ -22,7 +22,9 @@
  *   IO_COMMIT  io.bytes: an array of struct sched_winner, by part: rename exactly those to DIR/part-NNNNN,
  *              sync the directory, write _SUCCESS, remove DIR/_ferro
  *   IO_FREE    forget what IO_WRITE gathered for `stage`; with io.path (DIR) the job failed: remove its staging
- *   IO_SERVE   read `length` at `offset` of a served block and send BLOCK_DATA{tag} on `conn`
+ *   IO_SERVE   read `length` at `offset` of a served block and send BLOCK_DATA{tag} on `conn`; also of blocks
+ *              that the core knows nothing of: input files.  -ENOENT: there is none; -ESTALE: it has changed;
+ *              -EINVAL: it ends before `offset`
  */
 #ifndef FERRO_SCHED_SCHED_H
 #define FERRO_SCHED_SCHED_H

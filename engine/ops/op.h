@@ -30,6 +30,11 @@ int run_fail(struct run *r, enum cause cause, const char *fmt, ...) __attribute_
  * is the caller's to judge. */
 int run_fetch(struct run *r, const struct rec_want *wants, uint32_t n, struct rec_got *got, int *fds);
 
+/* A block of the driver's could not be had: end the attempt with what `got` says.  Only what the driver itself says
+ * of a file is the input's fault; a connection's, or an executor's disk's, is nobody's.  Returns -1. */
+int run_driver_failed(struct run *r, const struct rec_got *got, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* A user's function: the library's load base + node->fn. */
 const void *run_fn(const struct run *r, const struct plan_node *node);
 

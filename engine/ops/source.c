@@ -59,10 +59,8 @@ static int source_got(struct run *r, const struct file_piece *p, const struct re
         .fd = got->code ? -1 : fd, .fetched = true, .base = got->base, .length = got->length
     };
     if (got->code)
-        return run_fail(r, CAUSE_INPUT, "%s: %s%s; the driver: %.*s", p->path,
-                        code == ESTALE ? "" : strerror(code),
-                        code == ESTALE ? "not the file here that the driver sees" : " here",
-                        (int)got->words.n, (const char *)got->words.p);
+        return run_driver_failed(r, got, "%s: %s%s", p->path, code == ESTALE ? "" : strerror(code),
+                                 code == ESTALE ? "not the file here that the driver sees" : " here");
     if (got->base > w->offset || w->offset + w->length - got->base > got->length)
         return run_fail(r, CAUSE_INPUT, "%s: it has changed since the job began: it had %llu bytes", p->path,
                         (unsigned long long)p->bytes);

@@ -77,8 +77,8 @@ static int block_read(struct run *r, const struct plan_node *node, uint64_t offs
     if (run_fetch(r, &want, 1, &got, &fd))
         return -1;
     if (got.code)
-        return run_fail(r, CAUSE_INPUT, "%s (%s:%u): its list of parts can't be had from the driver: %.*s",
-                        node->fn_name, node->file, node->line, (int)got.words.n, (const char *)got.words.p);
+        return run_driver_failed(r, &got, "%s (%s:%u): its list of parts can't be had", node->fn_name,
+                                 node->file, node->line);
     buf_reset(out);
     bool whole = got.base <= offset && offset - got.base <= got.length &&
                  n <= got.length - (offset - got.base) &&

@@ -59,13 +59,25 @@ static void serve(void *user, const struct served_block *block)
     struct local_served *s = calloc(1, sizeof *s);
     s->id = block->id;
     s->fd = -1;
-    if (block->path && l->served.n > OPEN_FILES_MAX)
-        s->path = strdup(block->path);
-    else
-        s->fd = block->path ? open(block->path, O_RDONLY | O_CLOEXEC) : memfd_create("served", MFD_CLOEXEC);
-    if (!block->path && write(s->fd, block->bytes.p, block->bytes.n) != (ssize_t)block->bytes.n)
+    s->fd = memfd_create("served", MFD_CLOEXEC);
+    if (write(s->fd, block->bytes.p, block->bytes.n) != (ssize_t)block->bytes.n)
         abort();
     map_put(&l->served, key_of(block->id.b), s);
+}
+
+static void serve_files(void *user, struct names *files)
+{
+    struct local *l = user;
+    for (uint32_t i = 0; i < files->count; i++) {
+        const struct name_row *f = names_row(files, i);
+        if (map_has(&l->served, key_of(f->block.b)))
+            continue;
+        struct local_served *s = calloc(1, sizeof *s);
+        s->id = f->block;
+        s->fd = l->served.n > OPEN_FILES_MAX ? -1 : open(f->path, O_RDONLY | O_CLOEXEC);
+        s->path = s->fd < 0 ? strdup(f->path) : NULL;
+        map_put(&l->served, key_of(f->block.b), s);
+    }
 }
 
 /* Exactly the range that is asked for, as a copy that was pulled would be. */
@@ -406,6 +418,7 @@ struct local *local_new(const struct local_config *config)
         .run = run,
         .release = release,
         .serve = serve,
+        .serve_files = serve_files,
         .save_open = save_open,
         .say = say,
         .parallelism = config->parallelism,
