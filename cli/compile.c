@@ -1,6 +1,6 @@
 /* compile.c - call the system's C compiler; keep what it made by content.
  *
- * The cache (XDG_CACHE_HOME/ferro or ~/.cache/ferro) has for each hash of (path,
+ * The cache (XDG_CACHE_HOME/ferro or ~/.cache/ferro; ours alone, mode 0700) has for each hash of (path,
  * source, flags) the object and the list of files it was made of (-MD); it is
  * good while none of those is newer.
  */
@@ -151,17 +151,43 @@ static int make_folder(char *path)
     return mkdir(path, 0700) && errno != EEXIST ? -1 : 0;
 }
 
-/* The cache's folder, made when missing. */
+/* What lies there is run as it is: nobody else may have put it there. */
+static int check_folder(const char *path, int flags, struct error *e)
+{
+    static const char about[] = "compiled jobs are kept here; XDG_CACHE_HOME names another place";
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags), r = 0;
+    if (fd < 0 || fstat(fd, &st))
+        r = error_sys(e, "%s: %s", path, about);
+    else if (st.st_uid != geteuid())
+        r = error_set(e, EACCES, "%s: belongs to uid %u, not to uid %u; %s", path, st.st_uid, geteuid(),
+                      about);
+    else if (st.st_mode & 077)
+        r = error_set(e, EACCES, "%s: open to others (mode %04o); chmod 700 it; %s", path, st.st_mode & 07777,
+                      about);
+    else if (access(path, W_OK))
+        r = error_sys(e, "%s: %s", path, about);
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* The cache's folder, made when missing.  Without a home it lies in /tmp itself, where nobody can move it away. */
 static int cache_folder(char *out, size_t size, struct error *e)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    bool own = true;
     if (cache && cache[0] == '/')
         snprintf(out, size, "%s/ferro", cache);
-    else
-        snprintf(out, size, "%s/.cache/ferro", home && home[0] == '/' ? home : "/tmp");
-    if (make_folder(out) || access(out, W_OK))
-        return error_sys(e, "%s: compiled jobs are kept here; XDG_CACHE_HOME names another place", out);
-    return 0;
+    else if (home && home[0] == '/')
+        snprintf(out, size, "%s/.cache/ferro", home);
+    else {
+        snprintf(out, size, "/tmp/ferro-cache-%u", geteuid());
+        own = false;
+    }
+    if (make_folder(out))
+        return error_sys(e, "%s: can't be made for compiled jobs; XDG_CACHE_HOME names another place", out);
+    return check_folder(out, own ? 0 : O_NOFOLLOW, e);
 }
 
 /* Is the object at least as new as all that the dependency list names? */
@@ -188,15 +214,21 @@ static bool is_fresh(const char *object, const char *deps)
 static int compile_into_cache(const char *job, const char *source, const char *object, const char *deps,
                               struct error *e)
 {
-    char made[PATH_MAX], map[2 * PATH_MAX + 32];
+    char made[PATH_MAX], listed[PATH_MAX], map[2 * PATH_MAX + 32];
     snprintf(made, sizeof made, "%.4000s.%d", object, (int)getpid());
+    snprintf(listed, sizeof listed, "%.4000s.%d", deps, (int)getpid());
     snprintf(map, sizeof map, "-fmacro-prefix-map=%.4000s=%.4000s", source, job);
-    char *extra[] = { "-MD", "-MF", (char *)deps, map, NULL };
-    if (compile_to(source, made, extra, e)) {
+    char *extra[] = { "-MD", "-MF", listed, map, NULL };
+    int r = compile_to(source, made, extra, e);
+    if (r)
+        error_prefix(e, "%s", job);
+    else if (rename(listed, deps) || rename(made, object)) /* both whole, or not there */
+        r = error_sys(e, "%s", object);
+    if (r) {
         unlink(made);
-        return error_prefix(e, "%s", job);
+        unlink(listed);
     }
-    return rename(made, object) ? error_sys(e, "%s", object) : 0;
+    return r;
 }
 
 /* A job that is no source must be a shared object: said here, before anything was started for it. */

@@ -1,5 +1,6 @@
 /* main.c - ferro: the command line.  One table of verbs. */
 #include "cli/verb.h"
+#include "common/base/service.h"
 #include "common/base/version.h"
 
 #include <stdarg.h>
@@ -38,14 +39,7 @@ int verb_error(int code, const char *fmt, ...)
 int verb_options(const struct options_program *p, int argc, char **argv, void *into, struct option_list *rest,
                  struct arena *a)
 {
-    struct error e;
-    switch (options_parse(p, argc, argv, into, rest, a, &e)) {
-    case 0: return -1;
-    case OPTIONS_HELP: options_help(p, stdout); return EXIT_GOOD;
-    case OPTIONS_VERSION: printf("ferro %s\n", FERRO_VERSION); return EXIT_GOOD;
-    }
-    fprintf(stderr, "%s\n", e.words);
-    return EXIT_USAGE;
+    return options_take(p, "ferro", argc, argv, into, rest, a);
 }
 
 static void help(FILE *out)

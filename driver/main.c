@@ -1,4 +1,5 @@
 /* main.c - ferro-driver: run one application, or serve those that are submitted in cluster mode. */
+#include "common/base/service.h"
 #include "common/base/version.h"
 #include "driver/verbs.h"
 
@@ -26,17 +27,7 @@ static void help(FILE *out)
 int driver_options(const struct options_program *p, int argc, char **argv, void *into,
                    struct option_list *rest, struct arena *a)
 {
-    struct error e;
-    int code = options_parse(p, argc, argv, into, rest, a, &e);
-    if (code == OPTIONS_HELP)
-        options_help(p, stdout);
-    else if (code == OPTIONS_VERSION)
-        puts("ferro-driver " FERRO_VERSION);
-    else if (code < 0)
-        fprintf(stderr, "%s\n", e.words);
-    else
-        return -1;
-    return code < 0 ? DRIVER_USAGE : DRIVER_OK;
+    return options_take(p, "ferro-driver", argc, argv, into, rest, a);
 }
 
 int main(int argc, char **argv)

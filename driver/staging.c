@@ -1,13 +1,13 @@
 /* staging.c - see staging.h. */
 #include "driver/staging.h"
 
+#include "common/base/tree.h"
 #include "common/proto/proto.h"
 
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <sodium.h>
@@ -17,8 +17,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define WALK_FDS 16
 
 struct staging {
     char *dir;     /* OUT */
@@ -60,21 +58,12 @@ static int entries(int at, const char *path, int (*each)(void *user, const char 
 
 /* ---- removing ----------------------------------------------------------------- */
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    remove(path);
-    return 0;
-}
-
-/* OUT/<name> and all below it, if it is there; links are removed, not followed. */
-static void remove_tree(const struct staging *s, const char *name)
+/* OUT/<name> and all below it, if it is there. */
+static void remove_below(const struct staging *s, const char *name)
 {
     char path[PATH_MAX];
     if ((size_t)snprintf(path, sizeof path, "%s/%s", s->dir, name) < sizeof path)
-        nftw(path, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS);
+        tree_remove(path);
 }
 
 /* ---- opening ------------------------------------------------------------------ */
@@ -159,7 +148,7 @@ static int fence_other(void *user, const char *name)
     randombytes_buf(id.b, sizeof id.b);
     snprintf(to, sizeof to, "_ferro/gone-%s", block_hex(id, hex));
     if (renameat(s->out, from, s->out, to) == 0)
-        remove_tree(s, to);
+        remove_below(s, to);
     return 0;
 }
 
@@ -366,8 +355,8 @@ static int64_t write_success(const struct staging *s)
 
 static void remove_staging(const struct staging *s)
 {
-    remove_tree(s, s->name);
-    remove_tree(s, s->old);
+    remove_below(s, s->name);
+    remove_below(s, s->old);
     unlinkat(s->out, "_ferro", AT_REMOVEDIR); /* stays while another has something there */
 }
 

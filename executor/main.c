@@ -1,6 +1,6 @@
 /* main.c - ferro-executor: its options, and the exit code. */
-#include "common/base/options.h"
-#include "common/base/version.h"
+#include "common/base/log.h"
+#include "common/base/service.h"
 #include "common/keys/keys.h"
 #include "executor/resources.h"
 #include "executor/shell.h"
@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -20,10 +19,11 @@
 
 struct options {
     struct executor_options shell;
-    const char *manager, *host, *host_id, *labels, *level;
+    struct service service;
+    const char *manager, *host, *host_id, *labels;
     struct option_list reads, writes;
     bool no_confine;
-    uint64_t slots, memory, blocks, events;
+    uint64_t slots, memory, blocks;
     uint64_t driver_silent_ms, app_keep_ms, attach_ms, manager_lost_ms, drain_ms;
 };
 
@@ -107,19 +107,7 @@ static const struct option_row rows[] = {
     DURATION("manager-lost", manager_lost_ms, 50, "20s",
              "a silent manager, or a silent executor that owes a block, is dialled anew"),
     DURATION("drain", drain_ms, 0, "30s", "after SIGTERM: time for running tasks and for blocks in use"),
-    { .name = "events",
-      .value = "FD",
-      .type = OPT_U64,
-      .offset = offsetof(struct options, events),
-      .max = 65535,
-      .help = "write events as JSON lines to this descriptor" },
-    { .name = "log-level",
-      .value = "error|warn|info|debug",
-      .type = OPT_STRING,
-      .offset = offsetof(struct options, level),
-      .fallback = "info",
-      .env = "FERRO_LOG",
-      .help = "how much to say on stderr" },
+    SERVICE_ROWS(options, service),
     { .name = NULL },
 };
 static const struct options_program program = {
@@ -231,16 +219,6 @@ static int complete(struct options *o, struct arena *a, struct error *e)
 
 /* ---- running ------------------------------------------------------------------------ */
 
-/* Sockets, and descriptors handed to hosts: as many as this process may have. */
-static void raise_nofile(void)
-{
-    struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
-        r.rlim_cur = r.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &r);
-    }
-}
-
 static int run(struct options *o, struct arena *a)
 {
     struct error e;
@@ -266,34 +244,18 @@ static int start_afresh(char **argv)
 int main(int argc, char **argv)
 {
     struct arena a = { 0 };
-    struct options o = { .events = UINT64_MAX };
-    struct error e;
-    enum log_level level;
-    int code = options_parse(&program, argc, argv, &o, NULL, &a, &e);
-    if (code == OPTIONS_HELP)
-        options_help(&program, stdout);
-    else if (code == OPTIONS_VERSION)
-        puts("ferro-executor " FERRO_VERSION);
-    else if (code == 0 && log_level_parse(o.level, &level))
-        code =
-            error_set(&e, 0, "ferro-executor: --log-level: '%s' is not error, warn, info or debug", o.level);
-    if (code) {
-        if (code < 0)
-            fprintf(stderr, "%s\n", e.words);
-        arena_fini(&a);
-        return code < 0 ? 2 : 0;
+    struct options o = { .service.events = UINT64_MAX };
+    int code = options_take(&program, program.name, argc, argv, &o, NULL, &a);
+    if (code < 0)
+        code = service_begin(&o.service, &program, "executor");
+    if (code < 0) {
+        process_harden();
+        code = run(&o, &a);
     }
-    process_harden();
-    raise_nofile();
-    log_init("executor", level, o.events == UINT64_MAX ? -1 : (int)o.events);
-    if (o.events != UINT64_MAX)
-        fcntl((int)o.events, F_SETFD, FD_CLOEXEC); /* task hosts must not have it */
-    code = run(&o, &a);
     arena_fini(&a);
-    if (code == EXECUTOR_AGAIN) {
-        if (o.events != UINT64_MAX)
-            fcntl((int)o.events, F_SETFD, 0);
-        return start_afresh(argv);
-    }
-    return code;
+    if (code != EXECUTOR_AGAIN)
+        return code;
+    if (service_events_fd(&o.service) >= 0)
+        fcntl(service_events_fd(&o.service), F_SETFD, 0);
+    return start_afresh(argv);
 }

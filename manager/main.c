@@ -1,15 +1,15 @@
 /* main.c - ferro-manager: its options, and the exit code. */
-#include "common/base/options.h"
-#include "common/base/version.h"
+#include "common/base/log.h"
+#include "common/base/service.h"
 #include "common/keys/keys.h"
 #include "manager/shell.h"
 
 #include <stdio.h>
 
 struct options {
-    const char *listen, *keys, *state, *level;
+    struct service service;
+    const char *listen, *keys, *state;
     bool fast;
-    uint64_t events;
     uint64_t beat_ms, suspect_ms, lost_ms, driver_lost_ms, claim_ms, holding_ms, bar_ms, executors_max,
         apps_max;
 };
@@ -76,19 +76,7 @@ static const struct option_row rows[] = {
       .max = 10000,
       .fallback = "10000",
       .help = "applications waiting or running at once" },
-    { .name = "events",
-      .value = "FD",
-      .type = OPT_U64,
-      .offset = offsetof(struct options, events),
-      .max = 65535,
-      .help = "write events as JSON lines to this descriptor" },
-    { .name = "log-level",
-      .value = "error|warn|info|debug",
-      .type = OPT_STRING,
-      .offset = offsetof(struct options, level),
-      .fallback = "info",
-      .env = "FERRO_LOG",
-      .help = "how much to say on stderr" },
+    SERVICE_ROWS(options, service),
     { .name = NULL },
 };
 static const struct options_program program = {
@@ -129,32 +117,27 @@ static int run(const struct options *o)
     return code;
 }
 
+static int check(const struct options *o)
+{
+    if (o->suspect_ms >= 2 * o->beat_ms && o->lost_ms >= o->suspect_ms)
+        return -1;
+    fprintf(stderr, "ferro-manager: --suspect must be at least two beats, --lost no less than --suspect\n");
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     struct arena a = { 0 };
-    struct options o = { .events = UINT64_MAX };
-    struct error e;
-    enum log_level level;
-    int code = options_parse(&program, argc, argv, &o, NULL, &a, &e);
-    if (code == OPTIONS_HELP)
-        options_help(&program, stdout);
-    else if (code == OPTIONS_VERSION)
-        puts("ferro-manager " FERRO_VERSION);
-    else if (code == 0 && log_level_parse(o.level, &level))
-        code =
-            error_set(&e, 0, "ferro-manager: --log-level: '%s' is not error, warn, info or debug", o.level);
-    else if (code == 0 && (o.suspect_ms < 2 * o.beat_ms || o.lost_ms < o.suspect_ms))
-        code = error_set(
-            &e, 0, "ferro-manager: --suspect must be at least two beats, --lost no less than --suspect");
+    struct options o = { .service.events = UINT64_MAX };
+    int code = options_take(&program, program.name, argc, argv, &o, NULL, &a);
     if (code < 0)
-        fprintf(stderr, "%s\n", e.words);
-    if (code) {
-        arena_fini(&a);
-        return code < 0 ? 2 : 0;
+        code = check(&o);
+    if (code < 0)
+        code = service_begin(&o.service, &program, "manager");
+    if (code < 0) {
+        process_harden();
+        code = run(&o);
     }
-    process_harden();
-    log_init("manager", level, o.events == UINT64_MAX ? -1 : (int)o.events);
-    code = run(&o);
     arena_fini(&a);
     return code;
 }

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -64,7 +65,6 @@ static void perform(struct shell *s, const struct action *a)
     case ACT_PERSIST: store_put(s->store, a->id, a->persist.record); break;
     case ACT_PROBE: net_probe(s->net, a->id, a->dial.address); break;
     case ACT_LOG: log_line(a->log.level, "%s", a->log.words); break;
-    case ACT_EVENT: event_emit(a->log.words, "app", 'u', a->app, "id", 'u', a->id, NULL); break;
     case ACT_CALL:
         if (a->call.what == MANAGER_EVENT)
             emit(a->call.arg);
@@ -197,12 +197,26 @@ static int signals_take(struct shell *s, struct error *e)
 
 /* ---- life ------------------------------------------------------------------------ */
 
+/* An executor is a connection, for a moment two.  Half of our descriptors are for them; drivers, people and files
+ * have the rest, so that none of these is met by a refusal that nobody can explain. */
+static void bound_executors(struct shell *s)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) || s->config.core.executors_max <= files.rlim_cur / 2)
+        return;
+    log_line(LOG_WARN, "this process may have %llu open files: at most %llu executors are admitted, not %u",
+             (unsigned long long)files.rlim_cur, (unsigned long long)files.rlim_cur / 2,
+             s->config.core.executors_max);
+    s->config.core.executors_max = (uint32_t)(files.rlim_cur / 2);
+}
+
 /* The seed is for the core's PRNG alone: nothing secret comes from it. */
 static int core_start(struct shell *s, struct error *e)
 {
     struct store_state state = *store_state(s->store);
     struct event ev = { .kind = EV_START, .start = { .state = &state } };
     state.unix_ms = clock_unix_ms();
+    bound_executors(s);
     randombytes_buf(&ev.start.seed, sizeof ev.start.seed);
     s->core = manager_new(&s->config.core);
     step(s, &ev);

@@ -102,6 +102,15 @@ static int file_put(const char *path, zconfig_t *root, mode_t mode, struct error
     return e ? -1 : 0;
 }
 
+/* CZMQ frees what a tree holds as it is. */
+static void tree_wipe(zconfig_t **root)
+{
+    char *secret = *root ? zconfig_get(*root, "key/secret", NULL) : NULL;
+    if (secret)
+        key_wipe(secret, strlen(secret));
+    zconfig_destroy(root);
+}
+
 static int secret_put(const char *path, const struct key_file *k, struct error *e)
 {
     zconfig_t *root = zconfig_new("root", NULL);
@@ -111,7 +120,7 @@ static int secret_put(const char *path, const struct key_file *k, struct error *
     put_key(root, "key/secret", k->pair.secret);
     put_key(root, "manager/public", k->manager);
     int r = file_put(path, root, 0600, e);
-    zconfig_destroy(&root);
+    tree_wipe(&root);
     return r;
 }
 
@@ -156,8 +165,10 @@ static int key_read(const char *path, bool secret, struct key_file *out, struct 
 {
     char text[KEY_FILE_BYTES_MAX];
     *out = (struct key_file){ 0 };
-    if (file_read(path, secret, text, e))
+    if (file_read(path, secret, text, e)) {
+        key_wipe(text, sizeof text);
         return -1;
+    }
     zconfig_t *root = zconfig_str_load(text);
     bool whole = root && key_of(root, "key/public", out->pair.public_key) == 0 &&
                  (!secret || (key_of(root, "key/secret", out->pair.secret) == 0 &&
@@ -166,12 +177,12 @@ static int key_read(const char *path, bool secret, struct key_file *out, struct 
         snprintf(out->name, sizeof out->name, "%s", zconfig_get(root, "key/name", ""));
         out->role = role_parse(zconfig_get(root, "key/role", ""));
     }
-    zconfig_destroy(&root);
+    tree_wipe(&root);
     key_wipe(text, sizeof text);
-    if (!whole || !out->role)
-        return error_set(e, EINVAL, "key %s: not a whole key file; make keys with `ferro keys init DIR`",
-                         path);
-    return 0;
+    if (whole && out->role)
+        return 0;
+    key_wipe(out, sizeof *out);
+    return error_set(e, EINVAL, "key %s: not a whole key file; make keys with `ferro keys init DIR`", path);
 }
 
 int key_load(const char *path, struct key_file *out, struct error *e)
@@ -203,7 +214,9 @@ static int key_make(const char *dir, const char *file, const char *name, enum ro
     if (access(path, F_OK)) {
         keypair_make(&k.pair);
         memcpy(k.manager, manager ? manager : k.pair.public_key, KEY_BYTES);
-        if (secret_put(path, &k, e))
+        int r = secret_put(path, &k, e);
+        key_wipe(&k, sizeof k);
+        if (r)
             return -1;
     }
     if (key_load(path, out, e))
@@ -223,13 +236,14 @@ int keys_init(const char *dir, struct error *e)
         { "users/admin.key", "admin", ROLE_ADMIN },
     };
     char path[PATH_MAX];
-    struct key_file manager, k;
+    struct key_file manager = { 0 }, k = { 0 };
     if (folder_make(dir, "", 0700, e) || folder_make(dir, "users", 0700, e) ||
-        folder_make(dir, "authorized", 0755, e) ||
-        key_make(dir, "manager.key", "manager", ROLE_MANAGER, NULL, &manager, e))
+        folder_make(dir, "authorized", 0755, e))
         return -1;
     snprintf(path, sizeof path, "%s/manager.pub", dir);
-    int r = public_put(path, &manager, e);
+    int r = key_make(dir, "manager.key", "manager", ROLE_MANAGER, NULL, &manager, e);
+    if (r == 0)
+        r = public_put(path, &manager, e);
     for (size_t i = 0; r == 0 && i < sizeof own / sizeof *own; i++)
         r = key_make(dir, own[i].file, own[i].name, own[i].role, manager.pair.public_key, &k, e);
     key_wipe(&manager, sizeof manager);
@@ -240,7 +254,7 @@ int keys_init(const char *dir, struct error *e)
 int keys_add_user(const char *dir, const char *name, bool admin, struct error *e)
 {
     char file[KEY_NAME_MAX + 16], path[PATH_MAX];
-    struct key_file manager, k;
+    struct key_file manager, k = { 0 };
     if (!*name || strlen(name) > KEY_NAME_MAX - 8 || name[0] == '.' || strpbrk(name, "/\"\n"))
         return error_set(e, EINVAL, "'%s' is no name for a user: 1 to %d characters, no '/', no leading '.'",
                          name, KEY_NAME_MAX - 8);

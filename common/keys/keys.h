@@ -38,7 +38,7 @@ int keys_init(const char *dir, struct error *e);
 /* Make users/NAME.key and let the manager admit it (it rereads on SIGHUP).  An existing name is an error. */
 int keys_add_user(const char *dir, const char *name, bool admin, struct error *e);
 
-/* Read a secret file; refuses one that others may read, or that belongs to somebody else. */
+/* Read a secret file; refuses one that others may read, or that belongs to somebody else.  The caller wipes it. */
 int key_load(const char *path, struct key_file *out, struct error *e);
 /* Read each of DIR/authorized/, in byte order of names.  -1 and `e` when one is unreadable or nonsense. */
 int keys_authorized(const char *dir, void (*each)(void *user, const struct key_file *key), void *user,

@@ -19,7 +19,7 @@ struct client {
     struct arena arena; /* the last message */
     uint64_t epoch, generation;
     char *address;
-    bool up, down;
+    bool up, down, flooded; /* flooded: more came than QUEUE_BYTES_MAX before it was taken */
     enum down_reason reason;
     const char *words;
 };
@@ -33,7 +33,10 @@ static void on_event(void *user, const struct event *ev)
         c->down = true;
         c->reason = ev->down.reason;
         c->words = ev->down.words;
-    } else if (ev->kind == EV_RECV && c->queue.n < QUEUE_BYTES_MAX) {
+    } else if (ev->kind == EV_RECV && c->queue.n + ev->recv.frame.n > QUEUE_BYTES_MAX) {
+        c->down = c->flooded = true; /* a conversation with a hole in it is none */
+        net_cut(c->net, CONN);
+    } else if (ev->kind == EV_RECV && !c->flooded) {
         buf_put(&c->queue, &ev->recv.frame.n, sizeof ev->recv.frame.n);
         buf_put(&c->queue, ev->recv.frame.p, ev->recv.frame.n);
     }
@@ -41,6 +44,9 @@ static void on_event(void *user, const struct event *ev)
 
 static int down_error(const struct client *c, struct error *e)
 {
+    if (c->flooded)
+        return error_set(e, ENOBUFS, "manager %s: it sent more than %u MiB that nothing was done with yet",
+                         c->address, QUEUE_BYTES_MAX >> 20);
     /* Closed in the handshake: a server whose key isn't the expected one can't read what we say, and hangs up. */
     if (!c->up && c->reason == DOWN_CLOSED)
         return error_set(e, EACCES, "manager %s: it is not the one that this key is for", c->address);

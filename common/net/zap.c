@@ -1,12 +1,17 @@
 /* zap.c - who may connect: the ZAP handler (ZeroMQ RFC 27), answered inside the loop. */
 #include "common/net/impl.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #define ZAP_PARTS_MAX 8
+#define FILES_SPARE(limit) ((limit) / 8) /* descriptors kept for what is not a peer */
 
 int zap_open(struct net *n, struct error *e)
 {
@@ -91,6 +96,19 @@ static void reply(void *zap, const char *id, int id_size, const char *status, co
     zmq_send(zap, "", 0, 0);
 }
 
+/* Descriptors are numbered from the lowest free one: when that is high, all below it are in use. */
+static bool is_full(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur == RLIM_INFINITY)
+        return false;
+    int most = (int)(files.rlim_cur - FILES_SPARE(files.rlim_cur)),
+        lowest = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    if (lowest >= 0)
+        close(lowest);
+    return lowest < 0 ? errno == EMFILE : lowest >= most;
+}
+
 void zap_answer(struct net *n)
 {
     char parts[ZAP_PARTS_MAX][256], user[24];
@@ -99,7 +117,10 @@ void zap_answer(struct net *n)
         bool curve =
             got == 7 && !strcmp(parts[0], "1.0") && !strcmp(parts[5], "CURVE") && sizes[6] == KEY_BYTES;
         const struct admitted *a = curve ? zap_find(n, (const uint8_t *)parts[6]) : NULL;
-        if (a) {
+        if (a && is_full()) { /* 300: hung up on without a word about its key, so that it tries again later */
+            n->stats.handshakes_refused++;
+            reply(n->zap, parts[1], sizes[1], "300", "too many connections", "");
+        } else if (a) {
             n->stats.handshakes_admitted++;
             snprintf(user, sizeof user, "%llu", (unsigned long long)a->serial);
             reply(n->zap, parts[1], sizes[1], "200", "OK", user);

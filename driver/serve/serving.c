@@ -1,16 +1,17 @@
 /* serving.c - ferro-driver serve: its options. */
+#include "common/base/service.h"
 #include "driver/serve/desk.h"
 #include "driver/verbs.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
 struct serve {
-    const char *manager, *key, *dir, *host, *level;
-    uint64_t capacity, events, manager_lost_ms, end_ms, kill_ms;
+    struct service service;
+    const char *manager, *key, *dir, *host;
+    uint64_t capacity, manager_lost_ms, end_ms, kill_ms;
 };
 
 #define ROW(option, value_name, kind, field, ...) \
@@ -35,10 +36,7 @@ static const struct option_row rows[] = {
         .help = "an ended application's driver gets SIGTERM after this"),
     ROW("kill-wait", "TIME", OPT_DURATION, kill_ms, .fallback = "5s",
         .help = "and SIGKILL so long after that"),
-    ROW("events", "FD", OPT_U64, events, .max = 65535,
-        .help = "write events as JSON lines to this descriptor"),
-    ROW("log-level", "error|warn|info|debug", OPT_STRING, level, .fallback = "info", .env = "FERRO_LOG",
-        .help = "how much to say on stderr"),
+    SERVICE_ROWS(serve, service),
     { .name = NULL },
 };
 static const struct options_program program = {
@@ -57,9 +55,7 @@ static int serve(const struct serve *o)
     struct error e;
     struct key_file key;
     char host[256] = "", self[PATH_MAX] = "";
-    struct desk_config c = { .dir = o->dir,
-                             .program = self,
-                             .events_fd = o->events == UINT64_MAX ? -1 : (int)o->events };
+    struct desk_config c = { .dir = o->dir, .program = self, .events_fd = service_events_fd(&o->service) };
     gethostname(host, sizeof host - 1);
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) {
         log_line(LOG_ERROR, "/proc/self/exe: %s", strerror(errno));
@@ -94,20 +90,13 @@ static int serve(const struct serve *o)
 int driver_serve(int argc, char **argv)
 {
     struct arena a = { 0 };
-    struct serve o = { .events = UINT64_MAX };
-    enum log_level level;
+    struct serve o = { .service.events = UINT64_MAX };
     process_harden();
     int code = driver_options(&program, argc, argv, &o, NULL, &a);
-    if (code < 0 && log_level_parse(o.level, &level)) {
-        fprintf(stderr, "ferro-driver serve: --log-level: '%s' is not error, warn, info or debug\n", o.level);
-        code = DRIVER_USAGE;
-    }
-    if (code < 0) {
-        if (o.events != UINT64_MAX)
-            fcntl((int)o.events, F_SETFD, FD_CLOEXEC);
-        log_init("driver-service", level, o.events == UINT64_MAX ? -1 : (int)o.events);
+    if (code < 0)
+        code = service_begin(&o.service, &program, "driver-service");
+    if (code < 0)
         code = serve(&o);
-    }
     arena_fini(&a);
     return code;
 }

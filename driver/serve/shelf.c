@@ -1,12 +1,12 @@
 /* shelf.c - see shelf.h.  Only one piece of work is with the workers at a time, so that all happens in order. */
 #include "driver/serve/shelf.h"
 
+#include "common/base/tree.h"
 #include "driver/workers.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -15,8 +15,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define WALK_FDS 16
 
 struct shelf {
     struct workers *workers;
@@ -43,15 +41,6 @@ const char *shelf_library(const struct shelf *s, uint64_t app, char *out, size_t
 {
     snprintf(out, size, "%s/app-%" PRIu64 "/job.so", s->dir, app);
     return out;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    remove(path);
-    return 0;
 }
 
 static int64_t do_write(const struct shelf_work *w)
@@ -85,7 +74,7 @@ static void run(struct work *work)
     }
     shelf_library(w->shelf, w->app, path, sizeof path);
     *strrchr(path, '/') = 0;
-    nftw(path, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS);
+    tree_remove(path);
 }
 
 /* Left by a service that was killed. */
@@ -96,7 +85,7 @@ static void sweep(struct shelf *s)
     for (struct dirent *x; d && (x = readdir(d));)
         if (!strncmp(x->d_name, "app-", 4) &&
             (size_t)snprintf(path, sizeof path, "%s/%s", s->dir, x->d_name) < sizeof path)
-            nftw(path, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS);
+            tree_remove(path);
     if (d)
         closedir(d);
 }

@@ -1,12 +1,12 @@
 /* files.c - see files.h. */
 #include "executor/blocks/files.h"
 
+#include "common/base/tree.h"
 #include "common/proto/proto.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/openat2.h>
@@ -30,20 +30,6 @@ static int open_beneath(int dir, const char *path, int flags, mode_t mode)
     return fd < 0 ? -errno : fd;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    remove(path);
-    return 0;
-}
-
-static void remove_tree(const char *path)
-{
-    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 /* ---- the trees ---------------------------------------------------------- */
 
 static bool is_incarnation(const char *name)
@@ -63,7 +49,7 @@ static void sweep(const char *dir)
         snprintf(lock, sizeof lock, "%s/lock", path);
         int fd = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
         if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-            remove_tree(path);
+            tree_remove(path);
         if (fd >= 0)
             close(fd);
     }
@@ -126,7 +112,7 @@ static void tree_close(struct tree *t)
 {
     if (!t->path[0])
         return;
-    remove_tree(t->path);
+    tree_remove(t->path);
     if (t->fd >= 0)
         close(t->fd);
     if (t->lock >= 0)
@@ -165,7 +151,7 @@ void files_host_close(struct files *f, uint64_t host)
 {
     char path[PATH_MAX];
     for (int d = 0; d < 2; d++)
-        remove_tree(files_host_path(f, d, host, path, sizeof path));
+        tree_remove(files_host_path(f, d, host, path, sizeof path));
 }
 
 /* ---- blocks -------------------------------------------------------------- */
@@ -266,6 +252,6 @@ void files_remove_app(struct files *f, uint64_t app)
     const struct tree *trees[2] = { &f->fast, &f->disk };
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%.4000s/%" PRIu64, trees[i]->path, app);
-        remove_tree(path);
+        tree_remove(path);
     }
 }
