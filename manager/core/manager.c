@@ -166,7 +166,7 @@ uint64_t manager_unix_ms(const struct manager *m)
 
 static bool fenced_off(struct manager *m, struct peer *p, uint8_t tag, const struct head *h)
 {
-    if (h->epoch < m->epoch && !FERRO_PLANT(manager_epoch_unchecked))
+    if (h->epoch < m->epoch)
         manager_refuse(m, p, REFUSE_EPOCH, tag, "%s is of epoch %llu; this is epoch %llu", proto_name(tag),
                        (unsigned long long)h->epoch, (unsigned long long)m->epoch);
     else if (h->epoch > m->epoch)

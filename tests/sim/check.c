@@ -77,9 +77,13 @@ static void on_opened(struct proc *x, uint64_t lease)
 
 static void on_closed(struct proc *x, uint64_t lease);
 
-/* What a JOIN does not list is closed as well. */
+/* What a JOIN lists is open, though LEASE_OPENED was never said; what it does not list is closed. */
 static void on_join(struct proc *x, const struct msg_join *j)
 {
+    for (uint32_t k = 0; k < j->holdings.n; k++)
+        if (map_has(&x->sim->leases, j->holdings.v[k].lease) &&
+            !map_has(&x->x.leases, j->holdings.v[k].lease))
+            on_opened(x, j->holdings.v[k].lease);
     MAP_EACH(&x->x.leases, i) {
         bool held = false;
         for (uint32_t k = 0; k < j->holdings.n; k++)
@@ -135,6 +139,17 @@ static void on_joined(struct sim *s, const struct msg_joined *j)
     }
 }
 
+/* The manager does not go back to wants that were replaced. */
+static void on_ask_state(struct sim *s, const struct wire *to, const struct msg_ask_state *a)
+{
+    uint64_t last = 0, app = to->end[0]->kind == PROC_DRIVER ? to->end[0]->d.app : 0;
+    map_get_u64(&s->asked, app, &last);
+    if (a->revision < last)
+        sim_fail(s, "ask-latest", "app %llu is answered about ASK %llu after ASK %llu", llu(app),
+                 llu(a->revision), llu(last));
+    map_put_u64(&s->asked, app, a->revision);
+}
+
 static void manager_said(struct proc *m, const struct wire *to, uint8_t tag, const void *msg)
 {
     struct sim *s = m->sim;
@@ -146,6 +161,11 @@ static void manager_said(struct proc *m, const struct wire *to, uint8_t tag, con
         on_grant(m, to, msg);
     else if (tag == MSG_JOINED)
         on_joined(s, msg);
+    else if (tag == MSG_ASK_STATE)
+        on_ask_state(s, to, msg);
+    else if (tag == MSG_WELCOME)
+        ((struct wire *)map_get(&s->links, to->id))->generation =
+            ((const struct msg_welcome *)msg)->generation;
     else if (tag == MSG_APP_OK && !map_get_u64(&s->durable, app, &state))
         sim_fail(s, "ok-after-persisted", "APP_OK for app %llu before it was on stable storage", llu(app));
     else if (tag == MSG_APP_END && map_get_u64(&s->durable, app, &state) && state == 1)
@@ -155,9 +175,9 @@ static void manager_said(struct proc *m, const struct wire *to, uint8_t tag, con
 
 void check_send(struct proc *p, conn_id conn, struct bytes frame)
 {
-    static const uint8_t tags[] = { MSG_LEASE_OPEN, MSG_LEASE_GRANT,  MSG_APP_OK,
-                                    MSG_APP_END,    MSG_LEASE_OPENED, MSG_LEASE_CLOSED,
-                                    MSG_APP_ENDED,  MSG_JOIN,         MSG_JOINED };
+    static const uint8_t tags[] = { MSG_LEASE_OPEN,   MSG_LEASE_GRANT,  MSG_APP_OK,    MSG_APP_END,
+                                    MSG_LEASE_OPENED, MSG_LEASE_CLOSED, MSG_APP_ENDED, MSG_JOIN,
+                                    MSG_JOINED,       MSG_WELCOME,      MSG_ASK_STATE };
     const struct wire *to = link_of(p, conn);
     struct arena arena = { 0 };
     struct head head;
@@ -199,8 +219,72 @@ static void join_heard(struct sim *s, const struct msg_join *j)
     }
 }
 
-void check_received(struct proc *p, struct bytes frame)
+/* Epoch and generation, which begin every frame's array; false: not well formed. */
+static bool read_head(struct bytes f, uint64_t v[2])
 {
+    uint32_t at = 3;
+    if (f.n < 5)
+        return false;
+    at += f.p[2] == 0xdc ? 2 : f.p[2] == 0xdd ? 4 : 0;
+    for (int i = 0; i < 2; i++) {
+        uint32_t more = at < f.n && f.p[at] >= 0xcc && f.p[at] <= 0xcf ? 1u << (f.p[at] - 0xcc) : 0;
+        if (at + more >= f.n)
+            return false;
+        v[i] = more ? 0 : f.p[at];
+        for (uint32_t k = 1; k <= more; k++)
+            v[i] = v[i] << 8 | f.p[at + k];
+        at += more + 1;
+    }
+    return true;
+}
+
+/* Only these speak to a manager in an epoch and generation that it gave. */
+static bool unfenced(uint8_t tag)
+{
+    static const uint8_t tags[] = { MSG_HELLO,    MSG_ENROL,    MSG_JOIN, MSG_BEAT,
+                                    MSG_BEAT_ACK, MSG_APP_OPEN, MSG_SERVE };
+    return memchr(tags, tag, sizeof tags) != NULL;
+}
+
+/* Is this one of an epoch or a generation that is over, as its receiver knows? */
+static bool stale(struct proc *p, const struct wire *l, struct bytes frame)
+{
+    uint64_t v[2], app, least = 0;
+    const struct proc *from = l->end[l->end[0] == p];
+    if (!read_head(frame, v))
+        return false;
+    if (p->kind == PROC_MANAGER)
+        return !unfenced(frame.p[1]) && (v[0] != p->sim->manager_epoch || v[1] != l->generation) &&
+               !inside_manager_deaf(p->core, l->conn[1]);
+    if (from->kind == PROC_MANAGER) {
+        bool old = v[0] < p->heard_epoch;
+        p->heard_epoch = old ? p->heard_epoch : v[0];
+        return old;
+    }
+    if (from->kind != PROC_DRIVER || frame.p[1] != MSG_ATTACH)
+        return false;
+    app = from->d.app;
+    map_get_u64(&p->x.attached, app, &least);
+    if (v[0] > least)
+        map_put_u64(&p->x.attached, app, v[0]);
+    return v[0] < least;
+}
+
+uint64_t check_refused(const struct proc *p)
+{
+    switch (p->kind) {
+    case PROC_MANAGER: return inside_manager_refused(p->core);
+    case PROC_EXECUTOR: return inside_executor_refused(p->core);
+    case PROC_DRIVER: return inside_sched_refused(p->core);
+    case PROC_USER: break;
+    }
+    return 0;
+}
+
+void check_received(struct proc *p, conn_id conn, struct bytes frame)
+{
+    const struct wire *from = link_of(p, conn);
+    p->must_refuse = from && stale(p, from, frame);
     struct arena arena = { 0 };
     struct head head;
     struct error e;
@@ -258,7 +342,7 @@ void check_begins(struct thost *h)
     uint64_t part = task_key(h->task.stage, h->task.part, 0), n = 0;
     if (!a || h->orphan)
         return;
-    if (map_has(&a->attempts, part | h->task.attempt))
+    if (map_has(&a->attempts, part | h->task.attempt) && !s->hostile)
         sim_fail(s, "attempt-once", "%s: attempt %u of part %u of stage %u ran twice", a->name,
                  h->task.attempt, h->task.part, h->task.stage);
     map_put_u64(&a->attempts, part | h->task.attempt, 1);

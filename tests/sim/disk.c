@@ -85,8 +85,8 @@ void disk_clear(struct proc *x)
         blob_free(x, map_at(&x->x.blobs, i));
     MAP_EACH(&x->x.keys, i)
         free(map_at(&x->x.keys, i));
-    struct map *maps[] = { &x->x.blobs,  &x->x.libs,  &x->x.dirs,     &x->x.keys,
-                           &x->x.leases, &x->x.hosts, &x->x.io_until, &x->x.made };
+    struct map *maps[] = { &x->x.blobs, &x->x.libs,     &x->x.dirs, &x->x.keys,    &x->x.leases,
+                           &x->x.hosts, &x->x.io_until, &x->x.made, &x->x.attached };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_clear(maps[i]);
 }

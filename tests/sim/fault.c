@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define IN_SET 180000      /* of a million: a kind is in a seed's subset */
+#define IN_SET 180000 /* of a million: a kind is in a seed's subset */
+/* Of each 32 seeds these have the hostile network; those in seeds.txt stay what they were. */
+#define HOSTILE_SEEDS (1u << 4 | 1u << 8 | 1u << 18 | 1u << 22 | 1u << 26)
 #define TIME_LIMIT_MS 3000 /* of attempts, where some hang */
 
 const char *const fault_words[FAULT_COUNT] = {
@@ -28,6 +30,8 @@ static const struct {
     [FAULT_TASK_HANG] = { 5000, 50000 },  [FAULT_TASK_POISON] = { 2000, 20000 },
     [FAULT_HOST_BAD] = { 5000, 90000 },   [FAULT_BLOCK_LOST] = { 2000, 60000 },
     [FAULT_ZOMBIE] = { 500000, 1000000 }, [FAULT_STRAGGLER] = { 5000, 80000 },
+    [FAULT_LOSE] = { 500, 10000 },        [FAULT_DOUBLE] = { 1000, 60000 },
+    [FAULT_REORDER] = { 1000, 60000 },
 };
 
 /* ---- strikes ------------------------------------------------------------------------ */
@@ -114,6 +118,14 @@ static bool strike_pair(struct sim *s, enum fault f)
     return true;
 }
 
+/* An executor that the next manager won't hear of for a while, if ever: its driver still may. */
+static void keep_out(struct sim *s)
+{
+    struct proc *x = sim_chance(s, 500000) ? victim(s, PROC_EXECUTOR) : NULL;
+    if (x)
+        s->blocked[x->node][0] = s->now + lasts(s, SEC, 40 * SEC);
+}
+
 static bool strike_crash(struct sim *s, enum fault f, enum proc_kind kind)
 {
     struct proc *p = victim(s, kind);
@@ -128,6 +140,8 @@ static bool strike_crash(struct sim *s, enum fault f, enum proc_kind kind)
         proc_kill(p, true);
     } else
         p->crash_in = sim_between(s, 1, 40);
+    if (f == FAULT_CRASH_MANAGER && s->hostile)
+        keep_out(s);
     return true;
 }
 
@@ -210,6 +224,34 @@ static bool strike_stop(struct sim *s)
     return true;
 }
 
+static void on_old_found(struct sim *s, struct todo *t)
+{
+    (void)s;
+    proc_kill(t->p, false);
+}
+
+/* Somebody starts it on a backup of its store, and sees the mistake a little later. */
+static void on_old_start(struct sim *s, struct todo *t)
+{
+    struct proc *p = t->p;
+    if (p->alive)
+        return;
+    fault_struck(s, FAULT_OLD_STORE);
+    s->old_store = true;
+    proc_start(p);
+    sim_after(s, sim_between(s, 100 * MSEC, 4 * SEC), on_old_found, p);
+}
+
+static bool strike_old_store(struct sim *s)
+{
+    struct proc *p = victim(s, PROC_MANAGER);
+    if (!p || s->store_epoch < 2)
+        return false;
+    proc_kill(p, false);
+    sim_after(s, MSEC, on_old_start, p);
+    return true;
+}
+
 static bool strike_block(struct sim *s)
 {
     bool lost = disk_lose_block(s);
@@ -244,6 +286,7 @@ static bool strike(struct sim *s, enum fault f)
     case FAULT_KILL:
     case FAULT_INTERRUPT: return strike_app(s, f);
     case FAULT_BLOCK_LOST: return strike_block(s);
+    case FAULT_OLD_STORE: return strike_old_store(s);
     default: return true;
     }
 }
@@ -287,7 +330,7 @@ static bool at_moments(enum fault f)
 
 static void draw_single(struct sim *s)
 {
-    enum fault f = s->only = (enum fault)(s->seed / 2 % FAULT_COUNT);
+    enum fault f = s->only = (enum fault)(s->seed / 2 % FAULT_HOSTILE);
     s->countdown =
         f == FAULT_ZOMBIE
             ? 1
@@ -302,7 +345,7 @@ static void draw_single(struct sim *s)
 static void draw_several(struct sim *s)
 {
     s->strikes_end = s->faults_end = sim_between(s, 4 * SEC, 40 * SEC);
-    for (int f = 0; f < FAULT_COUNT; f++) {
+    for (int f = 0; f < FAULT_HOSTILE; f++) {
         s->in_set[f] = sim_chance(s, IN_SET);
         s->rate[f] = chances[f].high ? sim_between(s, chances[f].low, chances[f].high)
                                      : sim_between(s, 200 * MSEC, 6 * SEC);
@@ -315,6 +358,39 @@ static void draw_several(struct sim *s)
     s->time_ms_max = s->in_set[FAULT_TASK_HANG] && !slow ? TIME_LIMIT_MS : 0;
 }
 
+static void on_calm(struct sim *s, struct todo *t)
+{
+    (void)t;
+    wire_calm(s);
+}
+
+static void draw_hostile(struct sim *s)
+{
+    static const enum fault with[] = { FAULT_CRASH_MANAGER, FAULT_CRASH_EXECUTOR, FAULT_CUT,
+                                       FAULT_BLOCK_LOST };
+    s->hostile = true;
+    s->strikes_end = s->faults_end = sim_between(s, 20 * SEC, 40 * SEC);
+    for (int f = FAULT_HOSTILE; f < FAULT_COUNT; f++) {
+        s->in_set[f] = sim_chance(s, f == FAULT_OLD_STORE ? 300000 : 800000);
+        if (chances[f].high)
+            s->rate[f] = sim_between(s, chances[f].low, chances[f].high);
+        else
+            s->rate[f] = sim_between(s, SEC, 20 * SEC);
+    }
+    for (size_t i = 0; i < sizeof with / sizeof *with; i++)
+        if (!s->in_set[with[i]] && sim_chance(s, 600000)) {
+            s->in_set[with[i]] = true;
+            if (chances[with[i]].high == 0)
+                first_moment(s, with[i], sim_below(s, s->rate[with[i]]));
+        }
+    s->pace = sim_between(s, 8, 25); /* long enough for what comes again much later */
+    if (s->in_set[FAULT_OLD_STORE])
+        first_moment(s, FAULT_OLD_STORE, sim_below(s, 4 * SEC));
+    for (uint32_t i = 0; i < s->napps; i++)
+        driver_excuse(s, i, "its network loses, doubles and reorders frames");
+    sim_after(s, s->strikes_end, on_calm, NULL);
+}
+
 void fault_draw(struct sim *s)
 {
     s->single = s->seed % 2;
@@ -322,4 +398,6 @@ void fault_draw(struct sim *s)
         draw_single(s);
     else
         draw_several(s);
+    if (!s->single && HOSTILE_SEEDS >> s->seed % 32 & 1)
+        draw_hostile(s);
 }

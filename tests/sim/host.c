@@ -153,6 +153,9 @@ static void on_host_stage(struct thost *h, const struct msg_host_stage *m, struc
     } else
         arena_reset(&st->arena);
     struct hstage *old = map_get(&h->stages, m->stage);
+    if (old && m->version < old->version)
+        sim_fail(h->sim, "stage-version", "a host is given version %u of stage %u after version %u",
+                 m->version, m->stage, old->version);
     if (old && old != st) { /* kept until the host ends */
         map_del(&h->stages, m->stage);
         map_put(&h->stages, (uint64_t)(h->stages.n + 1) << 40 | m->stage, old);

@@ -58,6 +58,8 @@ const char *inside_executor_bounds(const struct executor *x, uint64_t now)
         return "too many applications or blocks";
     MAP_EACH(&x->apps, i) {
         const struct app *a = map_at(&x->apps, i);
+        if (a->queue.tasks && !leases_open(x, a))
+            return "tasks wait where no lease of theirs is open";
         if (a->queue.v.n / sizeof(struct run) > QUEUE_RUNS_MAX)
             return "an application's queue is too long";
         if (unacked(a) > UNACKED_MAX)
@@ -66,4 +68,9 @@ const char *inside_executor_bounds(const struct executor *x, uint64_t now)
             return "too many stages";
     }
     return NULL;
+}
+
+uint64_t inside_executor_refused(const struct executor *x)
+{
+    return x->refused;
 }

@@ -33,6 +33,22 @@ static bool overdue(const struct manager *m, const struct executor *x, uint64_t 
            beat_silence_ns(&x->beat, now) > m->config.lost_ms * MS + SILENCE_SLACK_NS;
 }
 
+/* A lease that only its driver speaks of. */
+static bool claim_overdue(const struct manager *m, uint64_t now)
+{
+    if (!m->claims || now <= m->paused_ns)
+        return false;
+    MAP_EACH(&m->apps, i) {
+        const struct app *a = map_at(&m->apps, i);
+        MAP_EACH(&a->claims, k) {
+            const struct claim *c = map_at(&a->claims, k);
+            if (now - c->since_ns > m->config.claim_ms * MS + SILENCE_SLACK_NS)
+                return true;
+        }
+    }
+    return false;
+}
+
 const char *inside_manager_bounds(const struct manager *m, uint64_t now)
 {
     if (m->executors.n > m->config.executors_max || m->lost.n > LOST_KEPT || m->ended.n > ENDED_KEPT)
@@ -44,5 +60,16 @@ const char *inside_manager_bounds(const struct manager *m, uint64_t now)
         if (overdue(m, x, now))
             return "an executor that echoes no beat is kept";
     }
-    return NULL;
+    return claim_overdue(m, now) ? "a claim is kept that no executor confirms" : NULL;
+}
+
+uint64_t inside_manager_refused(const struct manager *m)
+{
+    return m->refused;
+}
+
+bool inside_manager_deaf(const struct manager *m, conn_id conn)
+{
+    const struct peer *p = map_get(&m->peers, conn);
+    return p && p->cut_ns;
 }

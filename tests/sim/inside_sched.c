@@ -18,6 +18,8 @@ static const char *execs_wrong(const struct sched *s)
             return "too many chunks are being read for one executor";
         if (x->lost && (x->in_flight || x->slots || x->outputs))
             return "a lost executor still counts";
+        if (x->lost && (x->control.conn || x->data.conn))
+            return "a lost executor is still connected";
         if (x->usable && !x->in_flight && !map_has(&s->hungry, x->index))
             return "an idle executor is never fed again";
         if (x->usable > x->slots)
@@ -58,4 +60,9 @@ const char *inside_sched_bounds(const struct sched *s)
     for (uint32_t i = 0; s->job && !s->job->ended && i < s->job->spec->nstages && !wrong; i++)
         wrong = s->job->stages[i].ntasks > LARGE_STAGE ? NULL : stage_wrong(&s->job->stages[i]);
     return wrong;
+}
+
+uint64_t inside_sched_refused(const struct sched *s)
+{
+    return s->refused;
 }

@@ -219,10 +219,10 @@ static bool catches(const struct plant *p, uint64_t seed, char check[32], char w
 }
 
 /* In a process of its own: 0 when the check that should catch it did, within PLANT_SEEDS_MAX. */
-static void plant_work(const struct plant *p)
+static void plant_work(const struct plant *p, uint64_t first)
 {
     char check[32], words[1024];
-    for (uint64_t seed = 1; seed <= PLANT_SEEDS_MAX; seed++) {
+    for (uint64_t seed = first; seed < first + PLANT_SEEDS_MAX; seed++) {
         if (!catches(p, seed, check, words))
             continue;
         words[strcspn(words, "\n")] = 0;
@@ -251,7 +251,7 @@ static int plants_main(const struct options *o)
             continue;
         fflush(stdout);
         if (fork() == 0)
-            plant_work(plants[i]);
+            plant_work(plants[i], o->first);
         running++;
     }
     printf("%d passed, %d failed, 0 skipped\n", passed, failed);
@@ -262,7 +262,7 @@ static int plants_main(const struct options *o)
 
 static const char usage[] = "usage: sim [--seeds N] [--first S] [--seeds-file FILE] [--workers N]\n"
                             "       sim --seed S [--trace] [--plant NAME]\n"
-                            "       sim --plants | --plant NAME\n";
+                            "       sim --plants | --plant NAME [--first S]\n";
 
 static void parse(int argc, char **argv, struct options *o)
 {

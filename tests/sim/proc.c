@@ -101,9 +101,13 @@ static void leave(struct proc *p);
 static void step(struct proc *p, const struct event *ev)
 {
     struct sim *s = p->sim;
+    uint64_t refused = check_refused(p);
     s->steps++;
     actions_reset(&p->out);
     core_step(p, ev);
+    if (p->must_refuse && check_refused(p) == refused)
+        sim_fail(s, "fence", "%s takes a stale frame: %s", p->name, proto_name(ev->recv.frame.p[1]));
+    p->must_refuse = false;
     for (uint32_t i = 0; i < p->out.n && !s->failed; i++) {
         if (p->crash_in && --p->crash_in == 0) { /* between two actions */
             fault_struck(s, fault_of_crash(p->kind));
@@ -181,7 +185,7 @@ void proc_event(struct proc *p, const struct event *ev)
         return;
     }
     if (ev->kind == EV_RECV) {
-        check_received(p, ev->recv.frame);
+        check_received(p, ev->conn, ev->recv.frame);
         sim_trace_frame(p->sim, p->name, "< conn=", ev->conn, ev->recv.frame);
     }
     step(p, ev);
@@ -242,9 +246,13 @@ static void start_manager(struct proc *p)
                                      .executors_max = 4096,
                                      .apps_max = 10000 };
     struct buf rows = { 0 };
+    if (!s->old_store)
+        s->store_epoch++;
+    s->manager_epoch = s->old_store ? sim_between(s, 1, s->store_epoch - 1) : s->store_epoch;
+    map_clear(&s->asked);
     act_store_rows(s, &rows);
-    struct store_state state = { .epoch = ++s->store_epoch,
-                                 .next_app = s->store_next_app,
+    struct store_state state = { .epoch = s->manager_epoch,
+                                 .next_app = s->old_store ? 1 : s->store_next_app,
                                  .unix_ms = 1700000000000ull + s->now / MSEC,
                                  .apps = (const struct store_app *)rows.p,
                                  .napps = (uint32_t)(rows.n / sizeof(struct store_app)) };
@@ -303,7 +311,7 @@ void proc_start(struct proc *p)
     p->next_conn = 1;
     p->timer_at = UINT64_MAX;
     p->crash_in = 0;
-    p->epoch = p->generation = 0;
+    p->epoch = p->generation = p->heard_epoch = 0;
     sim_trace(s, "%s starts", p->name);
     switch (p->kind) {
     case PROC_MANAGER: start_manager(p); break;
@@ -338,8 +346,10 @@ static void restart(struct proc *p, bool in_silence)
 
 static void end_life(struct proc *p)
 {
-    if (p->kind == PROC_MANAGER)
+    if (p->kind == PROC_MANAGER) {
         act_store_died(p->sim);
+        p->sim->old_store = false;
+    }
     if (p->kind == PROC_EXECUTOR)
         disk_clear(p);
     if (p->kind == PROC_DRIVER)
@@ -383,8 +393,8 @@ void proc_fini(struct proc *p)
     inbox_clear(p);
     if (p->kind == PROC_EXECUTOR) {
         disk_clear(p);
-        struct map *maps[] = { &p->x.blobs, &p->x.hosts,  &p->x.libs,     &p->x.dirs,
-                               &p->x.keys,  &p->x.leases, &p->x.io_until, &p->x.made };
+        struct map *maps[] = { &p->x.blobs,  &p->x.hosts,    &p->x.libs, &p->x.dirs,    &p->x.keys,
+                               &p->x.leases, &p->x.io_until, &p->x.made, &p->x.attached };
         for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
             map_fini(maps[i]);
     }

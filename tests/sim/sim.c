@@ -229,6 +229,8 @@ static void look(struct sim *s, struct todo *t)
     (void)t;
     if (!s->over && all_over(s)) { /* nothing more strikes; what has goes on to its end */
         s->over = true;
+        if (s->hostile)
+            wire_calm(s);
         s->faults_end = s->now > s->trouble_until ? s->now : s->trouble_until;
     }
     bool quiet = s->over && s->now >= s->faults_end && check_quiet(s, why, sizeof why);
@@ -303,6 +305,7 @@ void sim_fini(struct sim *s)
         free(map_at(&s->leases, i));
     map_fini(&s->leases);
     map_fini(&s->durable);
+    map_fini(&s->asked);
     buf_fini(&s->rows);
     buf_fini(&s->storing);
     buf_fini(&s->shown);

@@ -58,13 +58,18 @@
     F(HOST_BAD, "task host could not start or load") \
     F(BLOCK_LOST, "block's file gone or unreadable") \
     F(ZOMBIE, "host outlived its executor, still writing") \
-    F(STRAGGLER, "attempt a hundred times slower")
+    F(STRAGGLER, "attempt a hundred times slower") \
+    F(LOSE, "hostile network: frame lost") \
+    F(DOUBLE, "hostile network: frame came again later") \
+    F(REORDER, "hostile network: frame overtaken") \
+    F(OLD_STORE, "manager started on an old copy of its store")
 enum fault {
 #define F(name, words) FAULT_##name,
     FAULTS(F)
 #undef F
         FAULT_COUNT
 };
+#define FAULT_HOSTILE FAULT_LOSE /* from here on: in the hostile profile alone */
 extern const char *const fault_words[FAULT_COUNT];
 
 struct sim;
@@ -170,6 +175,7 @@ struct exec_state_sim {
     struct map keys;     /* own number -> public key's number in sim->pairs */
     struct map leases;   /* LEASE_OPENED said: id -> struct lease_seen, borrowed */
     struct map io_until; /* app -> when the last of its file work is done */
+    struct map attached; /* app -> highest epoch that its driver attached with */
     uint32_t slots;
     bool sees_output, draining, joined;
 };
@@ -225,6 +231,8 @@ struct proc {
     bool exiting;
     int exit_code;
     uint64_t epoch, generation; /* as its last frame said */
+    uint64_t heard_epoch;       /* the highest that the manager has said to this life */
+    bool must_refuse;           /* the frame that it reads now: it is stale */
     /* network */
     uint32_t port;
     struct map conns; /* conn -> struct wire, borrowed */
@@ -266,6 +274,7 @@ struct wire {
     uint8_t dialler_key[KEY_BYTES], server_key[KEY_BYTES];
     uint32_t port;
     uint64_t asked_at;
+    uint64_t generation;     /* which WELCOME gave the dialler */
     uint32_t limit;          /* frames under way in one direction */
     struct pipe_sim pipe[2]; /* pipe[e] carries what end e sends */
 };
@@ -347,6 +356,7 @@ struct sim {
     /* faults */
     bool single, in_set[FAULT_COUNT], over;
     enum fault only;
+    bool hostile;                           /* the network loses, doubles and reorders frames freely */
     uint64_t rate[FAULT_COUNT];             /* interval in ns; or chance in a million */
     uint64_t countdown;                     /* single: opportunities until it strikes */
     uint64_t faults_end;                    /* T */
@@ -375,9 +385,12 @@ struct sim {
     struct buf rows;    /* of struct store_app: what is on stable storage */
     struct buf storing; /* of struct store_app: what is being written */
     uint64_t store_epoch, store_next_app, store_at;
-    struct map durable; /* app -> 1 + whether ended, when PERSISTED was told to this life */
-    struct map leases;  /* id -> struct lease_seen, owned */
-    struct buf joining; /* of uint64_t: applications that the JOIN being read names */
+    bool old_store;         /* the manager was started on an old copy: nothing that it does is kept */
+    uint64_t manager_epoch; /* of the one that lives */
+    struct map asked;       /* app -> revision of the ASK that it answered last */
+    struct map durable;     /* app -> 1 + whether ended, when PERSISTED was told to this life */
+    struct map leases;      /* id -> struct lease_seen, owned */
+    struct buf joining;     /* of uint64_t: applications that the JOIN being read names */
     /* quiet? */
     uint64_t quiet_since;
 };
@@ -425,8 +438,14 @@ void wire_probe(struct proc *p, uint64_t id, const char *address);
 void wire_died(struct proc *p, bool in_silence, bool flushed); /* all its connections */
 void wire_fault_cut(struct sim *s, struct wire *l);
 void wire_fault_half_open(struct sim *s, struct wire *l);
-struct wire *wire_some(struct sim *s); /* a random live one, or NULL */
+struct wire *wire_some(struct sim *s);                          /* a random live one, or NULL */
+void wire_deliver(struct wire *l, int end, struct bytes frame); /* now, out of order */
+void wire_calm(struct sim *s); /* the hostile profile is over: cut what it may have left in disorder */
 void wire_fini(struct sim *s);
+
+/* stray.c: the hostile profile */
+bool stray_takes(struct sim *s, struct wire *l, int from,
+                 struct bytes frame); /* it does not go on in its place */
 
 /* disk.c: blocks, output folders, and file work */
 void disk_io(struct proc *p, const struct action *a);
@@ -497,9 +516,10 @@ void fault_struck(struct sim *s, enum fault f);
 enum fault fault_of_crash(enum proc_kind kind);
 
 /* check.c: what must hold */
-void check_send(struct proc *p, conn_id conn, struct bytes frame); /* before it goes out */
-void check_begins(struct thost *h);                                /* a task, in a host */
-void check_received(struct proc *p, struct bytes frame);           /* before the core reads it */
+void check_send(struct proc *p, conn_id conn, struct bytes frame);     /* before it goes out */
+void check_begins(struct thost *h);                                    /* a task, in a host */
+void check_received(struct proc *p, conn_id conn, struct bytes frame); /* before the core reads it */
+uint64_t check_refused(const struct proc *p);                          /* frames that its core has refused */
 void check_event(struct proc *p, const struct sched_event *e);
 void check_step(struct proc *p);
 bool check_quiet(struct sim *s, char *why, size_t size); /* all ended, all queues empty */
@@ -511,5 +531,10 @@ const char *inside_sched_bounds(const struct sched *s);
 const char *inside_executor_bounds(const struct executor *x, uint64_t now);
 const char *inside_manager_left(const struct manager *m);
 const char *inside_manager_bounds(const struct manager *m, uint64_t now);
+uint64_t inside_executor_refused(const struct executor *x);
+uint64_t inside_sched_refused(const struct sched *s);
+uint64_t inside_manager_refused(const struct manager *m);
+bool inside_manager_deaf(const struct manager *m,
+                         conn_id conn); /* refused as a whole: it reads no more there */
 
 #endif

@@ -70,6 +70,19 @@ static void opened(struct sim *s, struct user_sim *u, const struct head *head, c
     proc_start(p);
 }
 
+static void welcomed(struct sim *s, struct user_sim *u, const struct head *head, const struct msg_welcome *m)
+{
+    u->epoch = head->epoch;
+    u->generation = m->generation;
+    if (s->old_store) { /* it would number an application as another is: nobody lets people in there */
+        wire_cut(u->p, u->conn);
+        again(s, u);
+    } else if (u->kill)
+        say(u, MSG_KILL, &(struct msg_kill){ .app = s->apps[u->app_index].app });
+    else
+        open_app(s, u);
+}
+
 static void heard(struct sim *s, struct user_sim *u, struct bytes frame)
 {
     struct arena arena = { 0 };
@@ -78,14 +91,9 @@ static void heard(struct sim *s, struct user_sim *u, struct bytes frame)
     const void *m = proto_admit(frame, ROLE_MANAGER, &e) ? proto_decode(&arena, frame, &head, &e) : NULL;
     if (!m)
         sim_fail(s, "user-frame", "a user was sent nonsense: %s", e.words);
-    else if (head.tag == MSG_WELCOME) {
-        u->epoch = head.epoch;
-        u->generation = ((const struct msg_welcome *)m)->generation;
-        if (u->kill)
-            say(u, MSG_KILL, &(struct msg_kill){ .app = s->apps[u->app_index].app });
-        else
-            open_app(s, u);
-    } else if (head.tag == MSG_APP_OK && !u->kill)
+    else if (head.tag == MSG_WELCOME)
+        welcomed(s, u, &head, m);
+    else if (head.tag == MSG_APP_OK && !u->kill)
         opened(s, u, &head, m);
     else if (head.tag == MSG_APPS && u->kill) {
         u->waiting = false;
@@ -97,7 +105,7 @@ static void heard(struct sim *s, struct user_sim *u, struct bytes frame)
         else if (r->code == REFUSE_NO_APP) { /* it ended while it was being opened */
             wire_cut(u->p, u->conn);
             again(s, u);
-        } else if (r->code != REFUSE_EPOCH)
+        } else if (r->code != REFUSE_EPOCH && !s->hostile)
             sim_fail(s, "user-refused", "a user was refused with code %u: %.*s", r->code, (int)r->words.n,
                      (const char *)r->words.p);
     }

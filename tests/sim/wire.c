@@ -160,6 +160,11 @@ static void frame_arrives(struct sim *s, struct wire *l, int end, const struct i
     proc_event(p, &ev);
 }
 
+void wire_deliver(struct wire *l, int end, struct bytes frame)
+{
+    frame_arrives(l->end[end]->sim, l, end, &(struct item){ .frame = frame });
+}
+
 static void arrive(struct sim *s, struct wire *l, int from, struct item it)
 {
     int end = !from;
@@ -242,6 +247,8 @@ void wire_send(struct proc *p, conn_id conn, struct bytes frame)
         l->up = false;
         return;
     }
+    if (stray_takes(s, l, end, frame))
+        return;
     uint8_t *copy = malloc(frame.n + 1u);
     if (!copy)
         abort();
@@ -463,6 +470,15 @@ void wire_fault_half_open(struct sim *s, struct wire *l)
     if (told < 2 && l->attached[told])
         tell_down(s, l, told, DOWN_CLOSED, true);
     sim_trouble(s, l->rst_at);
+}
+
+void wire_calm(struct sim *s)
+{
+    MAP_EACH(&s->links, i) {
+        struct wire *l = map_at(&s->links, i);
+        if (l->up && !l->silent && l->end[0]->kind != PROC_USER)
+            break_both(s, l, false);
+    }
 }
 
 void wire_fini(struct sim *s)
