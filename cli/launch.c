@@ -2,6 +2,7 @@
  * and never sees the user's. */
 #include "cli/launch.h"
 #include "cli/compile.h"
+#include "common/keys/keypipe.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,65 +12,71 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Options with a value: ferro-driver's parser has the last word, these find what it could not mean. */
-struct pair {
-    const char *name, *text;
-    int (*parse)(const char *text, uint64_t *out);
-    uint64_t min;
-};
-#define PAIRS_MAX 12
-
-static int pairs_of(const struct job_options *o, struct pair pairs[PAIRS_MAX])
+/* As they were typed: ferro-driver's parser has the last word, these find what it could not mean. */
+static int number_check(const char *name, const char *text, int (*parse)(const char *, uint64_t *),
+                        uint64_t min, uint64_t max, struct error *e)
 {
-    const struct pair all[] = {
-        { "--slots", o->slots, options_u64, 1 },
-        { "--mem", o->mem, options_bytes, 1 << 20 },
-        { "--task-time", o->task_time, options_duration, 0 },
-        { "--attempts", o->attempts, options_u64, 1 },
-        { "--events", o->events, options_u64, 0 },
-        { "--parallelism", o->parallelism, options_u64, 0 },
-        { "--split-size", o->split_size, options_bytes, 4096 },
-        { "--reduce-size", o->reduce_size, options_bytes, 1 },
-        { "--results-max", o->results_max, options_bytes, 4096 },
-        { "--idle", o->idle, options_duration, 0 },
-        { "--copy", o->copy, options_duration, 0 },
-        { "--executor-lost", o->executor_lost, options_duration, 50 },
-    };
-    int n = 0;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i].text)
-            pairs[n++] = all[i];
-    return n;
+    uint64_t value = 0;
+    if (!text || (parse(text, &value) == 0 && value >= min && (max == 0 || value <= max)))
+        return 0;
+    const char *what = parse == options_u64     ? "a number"
+                       : parse == options_bytes ? "a size such as 64M or 2G"
+                                                : "a time such as 300ms or 20s";
+    return error_set(e, EINVAL, "--%s: '%s' is not %s%s", name, text, what,
+                     parse(text, &value) ? ""
+                     : value < min       ? " that is large enough"
+                                         : " that is small enough");
 }
 
 int job_options_check(const struct job_options *o, struct error *e)
 {
-    struct pair pairs[PAIRS_MAX];
-    uint64_t value;
-    for (int i = 0, n = pairs_of(o, pairs); i < n; i++)
-        if (pairs[i].parse(pairs[i].text, &value) || value < pairs[i].min)
-            return error_set(e, EINVAL, "%s: '%s' is not %s%s", pairs[i].name, pairs[i].text,
-                             pairs[i].parse == options_u64     ? "a number"
-                             : pairs[i].parse == options_bytes ? "a size such as 64M or 2G"
-                                                               : "a time such as 300ms or 20s",
-                             pairs[i].parse(pairs[i].text, &value) ? "" : " that is large enough");
+    if (number_check("events", o->events, options_u64, 0, 65535, e))
+        return -1;
+#define PARSE_U64 options_u64
+#define PARSE_BYTES options_bytes
+#define PARSE_DURATION options_duration
+#define JOB_NUMBER(field, name, letter, value, type, min, max, ...) \
+    if (number_check(name, o->field, PARSE_##type, min, max, e)) \
+        return -1;
+#include "common/base/job_options.def"
     return 0;
+}
+
+static int pair_out(const char **v, int n, const char *name, const char *text)
+{
+    if (!text)
+        return n;
+    v[n++] = name;
+    v[n++] = text;
+    return n;
 }
 
 int job_options_out(const struct job_options *o, const char **v, int n)
 {
-    struct pair pairs[PAIRS_MAX];
-    for (int i = 0, npairs = pairs_of(o, pairs); i < npairs; i++) {
-        v[n++] = pairs[i].name;
-        v[n++] = pairs[i].text;
-    }
-    if (o->overwrite)
-        v[n++] = "--overwrite";
-    if (o->quiet)
-        v[n++] = "--quiet";
-    if (o->verbose)
-        v[n++] = "--verbose";
+    n = pair_out(v, n, "--events", o->events);
+#define JOB_NUMBER(field, name, ...) n = pair_out(v, n, "--" name, o->field);
+#define JOB_TEXT(field, name, ...) n = pair_out(v, n, "--" name, o->field);
+#define JOB_FLAG(field, name, ...) \
+    if (o->field) \
+        v[n++] = "--" name;
+#include "common/base/job_options.def"
     return n;
+}
+
+void job_options_hint(const struct job_options *o, const struct option_list *args)
+{
+    static const char *const names[] = {
+#define JOB_NUMBER(field, name, ...) "--" name,
+#define JOB_TEXT(field, name, ...) "--" name,
+#define JOB_FLAG(field, name, ...) "--" name,
+#include "common/base/job_options.def"
+    };
+    for (uint32_t i = 0; i < args->n && !o->quiet; i++)
+        for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+            if (!strcmp(args->v[i], names[k]))
+                fprintf(stderr,
+                        "ferro: %s goes to the job, as an argument; Ferro's own options stand before it\n",
+                        names[k]);
 }
 
 const char *job_name(struct arena *a, const char *path)
@@ -84,48 +91,30 @@ const char *job_name(struct arena *a, const char *path)
     return name;
 }
 
-static int keys_pipe(const uint8_t manager[KEY_BYTES], const struct keypair *driver,
-                     const struct keypair *fetch, int *fd)
-{
-    int ends[2];
-    char text[5 * 41 + 1];
-    const uint8_t *keys[5] = { manager, driver->public_key, driver->secret, fetch->public_key,
-                               fetch->secret };
-    for (int i = 0; i < 5; i++) {
-        key_text(keys[i], text + 41 * i);
-        text[41 * i + 40] = '\n';
-    }
-    if (pipe2(ends, O_CLOEXEC))
-        return -1;
-    ssize_t n = write(ends[1], text, sizeof text - 1); /* fits the pipe's buffer */
-    key_wipe(text, sizeof text);
-    close(ends[1]);
-    fcntl(ends[0], F_SETFD, 0);
-    *fd = ends[0];
-    return n == (ssize_t)sizeof text - 1 ? 0 : -1;
-}
-
 int launch_open(struct launch *l, struct session *s, const char *name)
 {
     int code;
-    struct keypair driver, fetch;
+    struct error e;
+    struct app_keys keys;
     struct passwd *pw = getpwuid(getuid());
     struct msg_app_open open = { .name = bytes_of(name), .user = bytes_of(pw ? pw->pw_name : "") };
-    keypair_make(&driver);
-    keypair_make(&fetch);
-    memcpy(open.driver_key, driver.public_key, KEY_BYTES);
-    memcpy(open.fetch_key, fetch.public_key, KEY_BYTES);
-    memcpy(open.fetch_secret, fetch.secret, KEY_BYTES);
+    memcpy(keys.manager, s->key.manager, KEY_BYTES);
+    keypair_make(&keys.driver);
+    keypair_make(&keys.fetch);
+    memcpy(open.driver_key, keys.driver.public_key, KEY_BYTES);
+    memcpy(open.fetch_key, keys.fetch.public_key, KEY_BYTES);
+    memcpy(open.fetch_secret, keys.fetch.secret, KEY_BYTES);
     const struct msg_app_ok *ok = session_call(s, MSG_APP_OPEN, &open, MSG_APP_OK, &code);
     if (ok) {
         *l = (struct launch){ .manager = s->where.manager, .app = ok->app, .epoch = client_epoch(s->client) };
-        code = keys_pipe(s->key.manager, &driver, &fetch, &l->keys_fd)
-                   ? verb_error(EXIT_WRONG, "pipe: %s", strerror(errno))
-                   : 0;
+        l->keys_fd = keypipe_new(&keys, &e);
+        if (l->keys_fd < 0)
+            code = verb_error(EXIT_WRONG, "%s", e.words);
+        else
+            fcntl(l->keys_fd, F_SETFD, 0); /* for the driver */
     }
     key_wipe(&open, sizeof open);
-    key_wipe(&driver, sizeof driver);
-    key_wipe(&fetch, sizeof fetch);
+    key_wipe(&keys, sizeof keys);
     return code;
 }
 

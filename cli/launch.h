@@ -4,56 +4,23 @@
 
 #include "cli/session.h"
 
-/* Options for the job itself, passed on to ferro-driver as they were typed. */
+/* Options for the job itself (common/base/job_options.def), passed on to ferro-driver as they were typed. */
 struct job_options {
-    const char *slots, *mem, *task_time, *attempts, *events;
-    const char *split_size, *reduce_size, *results_max, *parallelism, *idle, *copy, *executor_lost;
-    bool overwrite, quiet, verbose;
+    const char *events;
+#define JOB_NUMBER(field, ...) const char *field;
+#define JOB_TEXT(field, ...) const char *field;
+#define JOB_FLAG(field, ...) bool field;
+#include "common/base/job_options.def"
 };
-#define JOB_ROW(holder, field, option, value_name, words) \
-    { \
-        .name = option, .value = value_name, .type = OPT_STRING, .offset = offsetof(struct holder, field), \
-        .help = words \
-    }
-#define JOB_FLAG(holder, field, option, key, words) \
-    { \
-        .name = option, .letter = key, .type = OPT_FLAG, .offset = offsetof(struct holder, field), \
-        .help = words \
-    }
-#define JOB_ROWS(holder, field) \
-    { .name = "slots", \
-      .letter = 's', \
-      .value = "N", \
-      .type = OPT_STRING, \
-      .offset = offsetof(struct holder, field.slots), \
-      .help = "at most so many tasks at once (default: all that there are)" }, \
-        JOB_ROW(holder, field.mem, "mem", "SIZE", "memory of a slot (default: 512M)"), \
-        JOB_ROW(holder, field.task_time, "task-time", "TIME", \
-                "an attempt that takes longer fails (default: no limit)"), \
-        JOB_ROW(holder, field.attempts, "attempts", "N", \
-                "failures of one task that fail the job (default: 4)"), \
-        JOB_FLAG(holder, field.overwrite, "overwrite", 0, "replace an output folder that exists"), \
-        JOB_FLAG(holder, field.quiet, "quiet", 'q', "no progress; errors only"), \
-        JOB_FLAG(holder, field.verbose, "verbose", 'v', "say more: every stage, every executor"), \
-        JOB_ROW(holder, field.events, "events", "FD", "write events as JSON lines to this descriptor"), \
-        JOB_ROW(holder, field.parallelism, "parallelism", "N", \
-                "parts of a dataset that names none (default: by slots)"), \
-        JOB_ROW(holder, field.split_size, "split-size", "SIZE", "bytes of a file per task (default: 32M)"), \
-        JOB_ROW(holder, field.reduce_size, "reduce-size", "SIZE", \
-                "bytes aimed at per reduce task (default: 16M)"), \
-        JOB_ROW(holder, field.results_max, "results-max", "SIZE", \
-                "memory for one action's results (default: 1G)"), \
-        JOB_ROW(holder, field.idle, "idle", "TIME", "slots without work go back after this (default: 1s)"), \
-        JOB_ROW(holder, field.copy, "copy", "TIME", \
-                "tasks behind a closed connection run again elsewhere after this (default: 300ms)"), \
-        JOB_ROW(holder, field.executor_lost, "executor-lost", "TIME", \
-                "an executor silent for so long is lost to the job (default: 20s)")
 
 /* Are they numbers, sizes and times?  0, or -1 and `e`: said before anything is started for the job. */
 int job_options_check(const struct job_options *o, struct error *e);
 /* The options as ferro-driver takes them, after v[0..n): the new n. */
 int job_options_out(const struct job_options *o, const char **v, int n);
-#define JOB_OPTIONS_MAX 32
+#define JOB_OPTIONS_MAX 40
+
+/* Say so when one of the job's own arguments is called as one of these, which go before the job; not with --quiet. */
+void job_options_hint(const struct job_options *o, const struct option_list *args);
 
 /* What a driver process needs to begin. */
 struct launch {

@@ -4,11 +4,10 @@
  */
 #include "cli/compile.h"
 #include "cli/launch.h"
-#include "common/base/clock.h"
-#include "common/base/tree.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <jansson.h>
 #include <limits.h>
 #include <poll.h>
@@ -20,14 +19,17 @@
 #include <unistd.h>
 
 #define START_MS 10000
-#define END_MS 5000 /* a private service has so long to end after SIGTERM */
 #define LOCAL_ARGS_MAX 32
 
 struct run {
     struct job_options job;
 };
 
-static const struct option_row rows[] = { JOB_ROWS(run, job), { .name = NULL } };
+static const struct option_row rows[] = {
+#define JOB_HOLDER run
+#include "cli/job_rows.def"
+    { .name = NULL },
+};
 static const struct options_program program = {
     .name = "ferro run",
     .usage = "[OPTION]... JOB.c|JOB.so [ARGUMENT]...",
@@ -90,12 +92,19 @@ static void end(pid_t pid)
     if (pid <= 0)
         return;
     kill(pid, SIGTERM);
-    const uint64_t until = clock_now_ns() + END_MS * 1000000ull;
-    while (waitpid(pid, NULL, WNOHANG) == 0) {
-        if (clock_now_ns() > until)
+    for (int waited = 0; waitpid(pid, NULL, WNOHANG) == 0; waited += 2) {
+        if (waited > 5000)
             kill(pid, SIGKILL);
         poll(NULL, 0, 2);
     }
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path) && errno != ENOENT;
 }
 
 /* The log's last line, for the reader of "it did not start". */
@@ -120,10 +129,9 @@ static int await_event(int fd, const char *name, char *address, size_t size)
 {
     char text[8192];
     size_t n = 0;
-    const uint64_t until = clock_now_ns() + START_MS * 1000000ull;
-    for (uint64_t now; (now = clock_now_ns()) < until;) {
+    for (int left = START_MS; left > 0; left -= 1) {
         struct pollfd p = { .fd = fd, .events = POLLIN };
-        int ready = poll(&p, 1, (int)((until - now) / 1000000) + 1);
+        int ready = poll(&p, 1, left);
         ssize_t got = ready > 0 ? read(fd, text + n, sizeof text - n) : -1;
         if (ready < 0 && errno == EINTR && !interrupted)
             continue;
@@ -187,6 +195,10 @@ static int start_executor(struct local *l, const struct job_options *o)
         argv[n++] = "--slots";
         argv[n++] = (char *)o->slots;
     }
+    if (o->labels) {
+        argv[n++] = "--labels"; /* it is all that there is */
+        argv[n++] = (char *)o->labels;
+    }
     l->executor = start(l, argv, -1, "executor.log");
     return l->executor < 0 ? EXIT_WRONG : EXIT_GOOD;
 }
@@ -214,8 +226,8 @@ static void local_stop(struct local *l)
     end(l->executor);
     end(l->manager);
     snprintf(fast, sizeof fast, "/dev/shm/%s", strrchr(l->dir, '/') + 1);
-    tree_remove(fast);
-    tree_remove(l->dir);
+    nftw(fast, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* ---- the job ------------------------------------------------------------ */
@@ -280,6 +292,8 @@ static int run(struct arena *a, const struct run *o, const struct option_list *r
     const char *library = compile_cached(a, rest->v[0], &e);
     if (!library)
         return verb_error(EXIT_WRONG, "%s", e.words);
+    struct option_list args = { rest->v + 1, rest->n - 1 };
+    job_options_hint(&o->job, &args);
     struct sigaction on = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
     sigaction(SIGINT, &on, NULL);
     sigaction(SIGTERM, &on, NULL);
@@ -288,8 +302,7 @@ static int run(struct arena *a, const struct run *o, const struct option_list *r
     if (code == 0 && interrupted)
         code = 128 + interrupted;
     if (code == 0)
-        code =
-            run_job(&l, a, &o->job, rest->v[0], library, &(struct option_list){ rest->v + 1, rest->n - 1 });
+        code = run_job(&l, a, &o->job, rest->v[0], library, &args);
     local_stop(&l);
     return code;
 }

@@ -32,7 +32,8 @@ static const struct option_row rows[] = {
       .type = OPT_FLAG,
       .offset = offsetof(struct submit, wait),
       .help = "cluster mode: show the output and exit with the application's code" },
-    JOB_ROWS(submit, job),
+#define JOB_HOLDER submit
+#include "cli/job_rows.def"
     { .name = NULL },
 };
 static const struct options_program program = {
@@ -163,6 +164,7 @@ static int submit(struct arena *a, const struct submit *o, struct option_list *r
     if (code)
         return code;
     struct option_list args = { rest->v + 1, rest->n - 1 };
+    job_options_hint(&o->job, &args);
     code = cluster ? submit_to_cluster(&s, a, o, job, library, &args)
                    : submit_from_here(&s, a, o, job, library, &args);
     session_close(&s);

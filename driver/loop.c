@@ -183,7 +183,9 @@ static void on_job_ended(struct loop *l, const struct sched_ended *ended)
     snprintf(words, sizeof words,
              "its results are over %" PRIu64 " MiB: save them, take fewer, or raise --results-max",
              l->config.results_max >> 20);
-    event_emit("job.ended", "app", 'u', l->config.main.app, "code", 'i', (int64_t)l->job_code, NULL);
+    event_emit("job.ended", "app", 'u', l->config.main.app, "code", 'i', (int64_t)l->job_code, "tasks", 'u',
+               s.tasks_all, "failures", 'u', s.failed, "reruns", 'u', s.reruns, "task_messages", 'u',
+               s.task_messages, NULL);
     if (l->job_code)
         tell_failure(l, !ended->code ? words : ended->words ? ended->words : "");
 }

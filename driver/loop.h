@@ -4,7 +4,7 @@
 
 #include "driver/joblib.h"
 #include "driver/jobmain.h"
-#include "driver/keypipe.h"
+#include "common/keys/keypipe.h"
 #include "driver/progress.h"
 
 struct loop_config {

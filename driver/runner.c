@@ -13,9 +13,11 @@
 
 struct run {
     const char *manager;
-    uint64_t app, keys_fd, slots, mem, task_ms, attempts, events;
-    uint64_t idle_ms, copy_ms, executor_lost_ms, beat_ms, reduce_bytes, split_bytes, results_max, parallelism;
-    bool overwrite, quiet, verbose;
+    uint64_t app, keys_fd, events, beat;
+#define JOB_NUMBER(field, ...) uint64_t field;
+#define JOB_TEXT(field, ...) const char *field;
+#define JOB_FLAG(field, ...) bool field;
+#include "common/base/job_options.def"
 };
 
 #define ROW(option, value_name, kind, field, ...) \
@@ -30,34 +32,16 @@ static const struct option_row rows[] = {
     ROW("app", "N", OPT_U64, app, .min = 1, .help = "the application's number, as the manager gave it"),
     ROW("keys-fd", "FD", OPT_U64, keys_fd, .max = 65535,
         .help = "descriptor of a pipe with the application's keys"),
-    ROW("slots", "N", OPT_U64, slots, .letter = 's', .min = 1, .max = 1048576, .fallback = "1048576",
-        .help = "at most so many tasks at once"),
-    ROW("mem", "SIZE", OPT_BYTES, mem, .min = 1 << 20, .fallback = "512M", .help = "memory of a slot"),
-    ROW("task-time", "TIME", OPT_DURATION, task_ms, .max = UINT32_MAX, .fallback = "0",
-        .help = "an attempt that takes longer fails (0: no limit)"),
-    ROW("attempts", "N", OPT_U64, attempts, .min = 1, .max = 200, .fallback = "4",
-        .help = "failures of one task that fail the job"),
-    ROW("overwrite", NULL, OPT_FLAG, overwrite, .help = "replace an output folder that exists"),
-    ROW("quiet", NULL, OPT_FLAG, quiet, .letter = 'q', .help = "no progress; errors only"),
-    ROW("verbose", NULL, OPT_FLAG, verbose, .letter = 'v', .help = "say more: every stage, every executor"),
     ROW("events", "FD", OPT_U64, events, .max = 65535,
         .help = "write events as JSON lines to this descriptor"),
-    ROW("idle", "TIME", OPT_DURATION, idle_ms, .fallback = "1s",
-        .help = "a lease without work is returned after this"),
-    ROW("copy", "TIME", OPT_DURATION, copy_ms, .fallback = "300ms",
-        .help = "tasks behind a closed connection run again elsewhere after this"),
-    ROW("executor-lost", "TIME", OPT_DURATION, executor_lost_ms, .min = 50, .fallback = "20s",
-        .help = "a silent executor is lost after this"),
-    ROW("beat", "TIME", OPT_DURATION, beat_ms, .min = 10, .max = 60000, .fallback = "1s",
+    ROW("beat", "TIME", OPT_DURATION, beat, .min = 10, .max = 60000, .fallback = "1s",
         .help = "time between two beats, until the manager says another"),
-    ROW("reduce-size", "SIZE", OPT_BYTES, reduce_bytes, .min = 1, .fallback = "16M",
-        .help = "bytes aimed at per reduce task"),
-    ROW("split-size", "SIZE", OPT_BYTES, split_bytes, .min = 4096, .fallback = "32M",
-        .help = "bytes of a file per task"),
-    ROW("results-max", "SIZE", OPT_BYTES, results_max, .min = 4096, .max = 1ull << 40, .fallback = "1G",
-        .help = "memory for the results of one action"),
-    ROW("parallelism", "N", OPT_U64, parallelism, .max = 65536, .fallback = "0",
-        .help = "parts of a dataset that names none (0: by --slots, else two a core here)"),
+#define JOB_NUMBER(field, option, key, value_name, kind, least, most, default_, shown, words) \
+    ROW(option, value_name, OPT_##kind, field, .letter = key, .min = least, .max = most, \
+        .fallback = default_, .help = words),
+#define JOB_TEXT(field, option, value_name, words) ROW(option, value_name, OPT_STRING, field, .help = words),
+#define JOB_FLAG(field, option, key, words) ROW(option, NULL, OPT_FLAG, field, .letter = key, .help = words),
+#include "common/base/job_options.def"
     { .name = NULL },
 };
 static const struct options_program program = {
@@ -93,13 +77,14 @@ static void configure(struct loop_config *c, const struct run *o, const struct a
         .app = o->app,
         .slots_max = (uint32_t)o->slots,
         .memory = o->mem,
+        .labels = o->labels,
         .attempts_max = (uint32_t)o->attempts,
-        .time_ms_max = (uint32_t)o->task_ms,
-        .idle_ms = o->idle_ms,
-        .copy_ms = o->copy_ms,
-        .executor_lost_ms = o->executor_lost_ms,
-        .reduce_bytes = o->reduce_bytes,
-        .beat_ms = o->beat_ms,
+        .time_ms_max = (uint32_t)o->task_time,
+        .idle_ms = o->idle,
+        .copy_ms = o->copy,
+        .executor_lost_ms = o->executor_lost,
+        .reduce_bytes = o->reduce_size,
+        .beat_ms = o->beat,
         .libs = lib->libs,
         .nlibs = lib->nlibs,
         .name = lib->job->name,
@@ -111,7 +96,7 @@ static void configure(struct loop_config *c, const struct run *o, const struct a
         .app = o->app,
         .overwrite = o->overwrite,
         .parallelism = parallelism(o),
-        .split_bytes = o->split_bytes,
+        .split_bytes = o->split_size,
         .library_fd = lib->fd,
     };
     c->progress = (struct progress_config){

@@ -278,6 +278,7 @@ struct sched {
     struct map touched;        /* index -> struct exec with acks or cancels to send */
     struct map leases;         /* id -> struct lease, owned */
     uint32_t usable_slots, usable_execs, in_flight;
+    bool spread; /* executors of more than one host have been met */
 
     struct job *job; /* owned */
     uint32_t next_stage;

@@ -38,6 +38,7 @@ static struct exec *exec_new(struct sched *s, const struct msg_lease_grant *m)
     snprintf(x->name, sizeof x->name, "%.*s/%02x%02x", (int)sizeof x->name - 6, x->host, x->incarnation[0],
              x->incarnation[1]);
     x->host_id = text(s, m->host_id);
+    s->spread |= strcmp(x->host_id, s->execs[0]->host_id) != 0;
     x->control_addr = text(s, m->control);
     x->data_addr = text(s, m->data);
     x->root = text(s, m->root);

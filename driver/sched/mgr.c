@@ -49,7 +49,11 @@ static uint32_t wanted(struct sched *s)
 static void say_wants(struct sched *s)
 {
     struct msg_ask m = {
-        .app = s->config.app, .revision = ++s->revision, .slots = s->asked, .memory = s->config.memory
+        .app = s->config.app,
+        .revision = ++s->revision,
+        .slots = s->asked,
+        .memory = s->config.memory,
+        .labels = bytes_of(s->config.labels),
     };
     mgr_send(s, MSG_ASK, &m);
 }

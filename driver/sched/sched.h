@@ -68,6 +68,7 @@ struct sched_config {
     uint64_t app, epoch;
     uint32_t slots_max;        /* [1,048,576] how many slots to ask for at most */
     uint64_t memory;           /* [512 MiB] per slot */
+    const char *labels;        /* that executors must have, separated by commas; NULL: any will do */
     uint32_t attempts_max;     /* [4] */
     uint32_t time_ms_max;      /* [0: none] per attempt */
     uint64_t idle_ms;          /* [1000] a lease without work is returned after this */

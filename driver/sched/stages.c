@@ -166,6 +166,7 @@ static void build(struct sched *s, struct stage *st)
         .stage = st->number,
         .version = st->version,
         .time_ms_max = s->config.time_ms_max,
+        .spread = s->spread,
         .body = st->spec->body,
         .libs = { s->config.libs, s->config.nlibs },
         .inputs = { inputs, st->spec->ninputs },

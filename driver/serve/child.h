@@ -2,7 +2,7 @@
 #ifndef FERRO_SERVE_CHILD_H
 #define FERRO_SERVE_CHILD_H
 
-#include "driver/keypipe.h"
+#include "common/keys/keypipe.h"
 
 #include <sys/types.h>
 

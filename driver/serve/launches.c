@@ -18,7 +18,7 @@ static void run_free(struct launcher *l, struct run *r)
     map_del(&l->runs, r->app);
     outputs_free(r);
     arena_fini(&r->arena);
-    memset(&r->keys, 0, sizeof r->keys);
+    explicit_bzero(&r->keys, sizeof r->keys);
     free(r);
 }
 
@@ -85,11 +85,15 @@ void launches_heard(struct launcher *l, uint64_t seq)
 /* Of what a submitter typed only these reach the driver: the rest is the service's business. */
 static const char *bad_option(const struct msg_launch *m, char name[65])
 {
-    static const char *const with_value[] = { "--slots",       "--mem",          "--task-time",
-                                              "--attempts",    "--parallelism",  "--split-size",
-                                              "--reduce-size", "--results-max",  "--idle",
-                                              "--copy",        "--executor-lost" };
-    static const char *const flags[] = { "--overwrite", "--quiet", "--verbose" };
+    static const char *const with_value[] = {
+#define JOB_NUMBER(field, option, ...) "--" option,
+#define JOB_TEXT(field, option, ...) "--" option,
+#include "common/base/job_options.def"
+    };
+    static const char *const flags[] = {
+#define JOB_FLAG(field, option, ...) "--" option,
+#include "common/base/job_options.def"
+    };
     for (uint32_t i = 0; i < m->options.n; i++) {
         bool known = false;
         bytes_text(m->options.v[i].s, name, 65);
@@ -227,7 +231,7 @@ void launches_on_ok(struct launcher *l, uint64_t app)
     struct run *r = map_get(&l->runs, app);
     if (!r || r->state != RUN_OPENING)
         return;
-    memset(&r->keys, 0, sizeof r->keys);
+    explicit_bzero(&r->keys, sizeof r->keys);
     r->state = RUN_CHILD;
     struct launcher_run run = { r->app, r->options, r->args };
     launcher_call(l, LAUNCHER_RUN, r->app, arena_copy(&l->out->arena, &run, sizeof run));

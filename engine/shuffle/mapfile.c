@@ -3,7 +3,6 @@
 #include "engine/shuffle/mapfile.h"
 
 #include "common/base/error.h"
-#include "engine/frame.h"
 
 #include <errno.h>
 #include <xxhash.h>
@@ -21,7 +20,9 @@ static uint64_t footer_sum(const struct map_footer *f, const uint8_t *index)
 
 int mapfile_open(struct mapfile *m, struct run *r, enum map_kind kind, uint32_t buckets, bool temporary)
 {
-    *m = (struct mapfile){ .kind = kind, .buckets = buckets };
+    *m = (struct mapfile){ .kind = kind,
+                           .codec = !temporary && r->stage->spread ? FRAME_LZ4 : FRAME_PLAIN,
+                           .buckets = buckets };
     return temporary ? spillfile_open(&m->file, r) : spillfile_create(&m->file, r);
 }
 
@@ -55,7 +56,7 @@ int mapfile_put(struct mapfile *m, const struct batch *b, const uint8_t *normal,
     }
     m->rows += b->rows;
     m->marked += b->rows;
-    frame_put(&m->file.pending, b, FRAME_PLAIN);
+    frame_put(&m->file.pending, b, m->codec);
     return spillfile_settle(&m->file);
 }
 

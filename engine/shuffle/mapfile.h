@@ -9,6 +9,7 @@
 #ifndef FERRO_SHUFFLE_MAPFILE_H
 #define FERRO_SHUFFLE_MAPFILE_H
 
+#include "engine/frame.h"
 #include "engine/spill/spillfile.h"
 #include "engine/types.h"
 
@@ -38,13 +39,14 @@ struct map_footer {
 struct mapfile {
     struct spillfile file; /* owned */
     enum map_kind kind;
+    enum frame_codec codec;
     uint32_t runs, buckets;
     uint64_t rows;
     struct buf index, firsts; /* owned; firsts: range, the number of each run's first frame (u64) */
     uint64_t marked;          /* hash: rows of this run before now */
 };
 
-/* `temporary`: a spill; else the attempt's output.  0, or -1 after run_fail(). */
+/* `temporary`: a spill; else the attempt's output, compressed when it goes to other hosts.  0, or -1 after run_fail(). */
 int mapfile_open(struct mapfile *m, struct run *r, enum map_kind kind, uint32_t buckets, bool temporary);
 int mapfile_run(struct mapfile *m);   /* a run begins */
 void mapfile_mark(struct mapfile *m); /* hash: the next bucket begins; once more at the run's end */

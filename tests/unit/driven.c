@@ -187,7 +187,7 @@ void driven_grant(struct driven *w, uint32_t k, uint64_t lease, uint32_t slots)
         .lease = lease, .slots = slots, .generation = 100 + k, .host = bytes_of("h")
     };
     snprintf(address, sizeof address, "h:%u", 10 + k);
-    g.host_id = bytes_of("machine");
+    g.host_id = bytes_of(w->host_of_its_own == k ? "another" : "machine");
     g.control = g.data = bytes_of(address);
     g.root = bytes_of("/blocks");
     memset(g.incarnation, (int)k + 1, sizeof g.incarnation);
@@ -213,6 +213,7 @@ static void manager_frame(struct driven *w, uint8_t tag, const void *m)
     case MSG_ASK:
         w->asks++;
         w->asked = ((const struct msg_ask *)m)->slots;
+        w->labels = ((const struct msg_ask *)m)->labels;
         for (uint32_t k = 0; k < FAKES && w->slots && w->asked; k++)
             if (!w->fakes[k].known && !w->fakes[k].dead)
                 driven_grant(w, k, k + 1, w->slots);
@@ -370,6 +371,7 @@ struct driven *driven_new(uint32_t slots)
                                    .epoch = 1,
                                    .slots_max = 1048576,
                                    .memory = 1 << 20,
+                                   .labels = "fast,gpu",
                                    .attempts_max = 4,
                                    .idle_ms = 1000,
                                    .copy_ms = 300,
@@ -382,6 +384,7 @@ struct driven *driven_new(uint32_t slots)
     w.s = sched_new(&config);
     w.now = 1000 * MSEC;
     w.slots = slots;
+    w.host_of_its_own = FAKES;
     for (uint32_t k = 1; k < FAKES; k++)
         w.fakes[k].dead = true; /* one executor, unless a test says otherwise */
     driven_step(&w, &(struct event){ .kind = EV_START, .start = { 1, NULL } });

@@ -35,7 +35,9 @@ struct driven {
     conn_id manager;
     uint64_t generation;
     uint32_t asked, asks, closes, opens, claims, returned, bad;
-    uint32_t slots; /* that each fake gives; 0: no grants */
+    struct bytes labels;      /* of the last ASK */
+    uint32_t slots;           /* that each fake gives; 0: no grants */
+    uint32_t host_of_its_own; /* this fake is not on the same host as the others */
     struct fake fakes[FAKES];
     enum deed (*deed)(struct driven *w, uint32_t fake, uint32_t stage, uint32_t part, uint32_t attempt);
     uint32_t lose_fake, lose_part; /* DO_FETCH: which output can't be had */

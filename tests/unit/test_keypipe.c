@@ -1,5 +1,5 @@
 /* test_keypipe.c - five lines of keys through a pipe; and results and served blocks, the driver's other small stores. */
-#include "driver/keypipe.h"
+#include "common/keys/keypipe.h"
 #include "driver/results.h"
 #include "driver/served.h"
 

@@ -30,6 +30,7 @@ Test(sched, asks_for_what_it_needs_and_returns_what_lies_idle)
     w->deed = driven_hold;
     driven_call(w, SCHED_RUN, &driven_one_stage);
     cr_assert_eq(w->asked, 40);
+    cr_assert(bytes_eq(w->labels, bytes_of("fast,gpu")));
     cr_assert_eq(w->fakes[0].held.n / sizeof(struct rec_run), 4, "twice its slots are sent ahead");
     w->deed = NULL;
     driven_release(w, 0);
@@ -262,4 +263,17 @@ Test(sched, the_managers_end_of_the_application_ends_its_job)
     cr_assert_not_null(strstr(w->words, "killed by ann"), "%s", w->words);
     cr_assert(w->exited);
     driven_free(w);
+}
+
+Test(sched, a_stage_says_whether_its_executors_are_spread_over_hosts)
+{
+    for (uint32_t apart = 0; apart < 2; apart++) {
+        struct driven *w = driven_new(2);
+        w->fakes[1].dead = false;
+        w->host_of_its_own = apart ? 1 : FAKES;
+        driven_call(w, SCHED_RUN, &driven_shuffles);
+        cr_assert(w->ended);
+        cr_assert_eq(w->fakes[1].stage.spread, apart);
+        driven_free(w);
+    }
 }

@@ -129,8 +129,10 @@ static void all_parts(struct shuffle_world *w, const struct plan_node *leaf, uin
                      "%.*s", (int)w->report.words.n, (const char *)w->report.words.p);
 }
 
-static void run_way(const struct way *y)
+/* Bytes of all map outputs. */
+static uint64_t run_spread(const struct way *y, bool spread)
 {
+    uint64_t bytes = 0;
     struct shuffle_world w;
     struct recs in = { 0 }, want = { 0 }, got = { 0 };
     struct plan_node sink = {
@@ -144,6 +146,7 @@ static void run_way(const struct way *y)
                               .kernel = y->kernel };
     shuffle_world_init(&w, y->budget);
     w.remote = y->remote;
+    w.stage.spread = spread;
     w.hashed = y->hashed;
     w.select = y->select;
     fill(&in, y->key, y->rows, y->distinct);
@@ -151,6 +154,7 @@ static void run_way(const struct way *y)
         cr_assert_eq(shuffle_world_map(&w, &sink, &in, y->rows * m / y->maps, y->rows * (m + 1) / y->maps),
                      0);
         cr_assert(w.report.out_bytes == 0 || w.report.sizes.n == 256);
+        bytes += w.report.out_bytes;
     }
     all_parts(&w, &leaf, 256, &got);
     if (y->key == FERRO_F64)
@@ -161,6 +165,20 @@ static void run_way(const struct way *y)
     recs_fini(&want);
     recs_fini(&got);
     shuffle_world_fini(&w);
+    return bytes;
+}
+
+static void run_way(const struct way *y)
+{
+    run_spread(y, false);
+}
+
+Test(shuffle, what_goes_to_other_hosts_is_compressed)
+{
+    const struct way rich = { FERRO_TEXT, FERRO_SUM, RICH, 60000, 30000, true, false, false, 2 };
+    const struct way poor = { FERRO_TEXT, FERRO_SUM, POOR, 60000, 30000, true, false, false, 2 };
+    cr_assert_lt(run_spread(&rich, true), run_spread(&rich, false) * 3 / 4);
+    cr_assert_lt(run_spread(&poor, true), run_spread(&poor, false));
 }
 
 Test(shuffle, types_and_kernels)

@@ -2,8 +2,8 @@
  *
  * The manager's public key; the driver's public key and secret; the fetch key's public key and secret.
  */
-#ifndef FERRO_DRIVER_KEYPIPE_H
-#define FERRO_DRIVER_KEYPIPE_H
+#ifndef FERRO_KEYS_KEYPIPE_H
+#define FERRO_KEYS_KEYPIPE_H
 
 #include "common/keys/keys.h"
 

@@ -1,5 +1,5 @@
 /* keypipe.c - see keypipe.h. */
-#include "driver/keypipe.h"
+#include "common/keys/keypipe.h"
 
 #include <errno.h>
 #include <fcntl.h>
