@@ -4,10 +4,11 @@
  */
 #include "cli/compile.h"
 #include "cli/launch.h"
+#include "common/base/clock.h"
+#include "common/base/tree.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <jansson.h>
 #include <limits.h>
 #include <poll.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #define START_MS 10000
+#define END_MS 5000 /* a private service has so long to end after SIGTERM */
 #define LOCAL_ARGS_MAX 32
 
 struct run {
@@ -92,19 +94,12 @@ static void end(pid_t pid)
     if (pid <= 0)
         return;
     kill(pid, SIGTERM);
-    for (int waited = 0; waitpid(pid, NULL, WNOHANG) == 0; waited += 2) {
-        if (waited > 5000)
+    const uint64_t until = clock_now_ns() + END_MS * 1000000ull;
+    while (waitpid(pid, NULL, WNOHANG) == 0) {
+        if (clock_now_ns() > until)
             kill(pid, SIGKILL);
         poll(NULL, 0, 2);
     }
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path) && errno != ENOENT;
 }
 
 /* The log's last line, for the reader of "it did not start". */
@@ -129,9 +124,10 @@ static int await_event(int fd, const char *name, char *address, size_t size)
 {
     char text[8192];
     size_t n = 0;
-    for (int left = START_MS; left > 0; left -= 1) {
+    const uint64_t until = clock_now_ns() + START_MS * 1000000ull;
+    for (uint64_t now; (now = clock_now_ns()) < until;) {
         struct pollfd p = { .fd = fd, .events = POLLIN };
-        int ready = poll(&p, 1, left);
+        int ready = poll(&p, 1, (int)((until - now) / 1000000) + 1);
         ssize_t got = ready > 0 ? read(fd, text + n, sizeof text - n) : -1;
         if (ready < 0 && errno == EINTR && !interrupted)
             continue;
@@ -226,8 +222,8 @@ static void local_stop(struct local *l)
     end(l->executor);
     end(l->manager);
     snprintf(fast, sizeof fast, "/dev/shm/%s", strrchr(l->dir, '/') + 1);
-    nftw(fast, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    tree_remove(fast);
+    tree_remove(l->dir);
 }
 
 /* ---- the job ------------------------------------------------------------ */
