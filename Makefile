@@ -2,7 +2,7 @@
 #
 # Everything it makes lies under B: build/, or build/san-LIST/ with SAN=LIST, so
 # that a plain and a sanitized build live side by side.  Sources are found by
-# directory; a program without a main.c is left out.
+# directory.
 
 SAN   ?=
 SEEDS ?= 20000
@@ -36,8 +36,7 @@ UNITS := $(filter-out $(MAINS),$(sort $(COMMON) $(LIBFERRO) $(HOST) $(MANAGER) $
 
 UNIT_TESTS := $(call all_in,tests/unit)
 CLUSTER_TESTS := $(call all_in,tests/cluster)
-SIM := $(if $(call all_in,tests/sim),$(call all_in,tests/sim tests/plant manager/core driver/sched executor/core \
-         common/base common/proto common/core))
+SIM := $(call all_in,tests/sim tests/plant manager/core driver/sched executor/core common/base common/proto common/core)
 BENCH := $(call all_in,bench)
 LIMITS := $(call all_in,bench/limits)
 REFS := $(call all_in,bench/ref)
@@ -47,11 +46,9 @@ STYLED := $(wildcard include/*.h examples/*.c) $(filter %.c %.h,$(wildcard $(sor
 # ---- products --------------------------------------------------------------
 so := $(B)/lib/libferro.so.0
 common := $(B)/obj/common.a
-program = $(if $(wildcard $(1)/main.c),$(B)/bin/$(2))
-PROGRAMS := $(call program,manager,ferro-manager) $(call program,executor,ferro-executor) $(call program,executor/host,ferro-host) \
-            $(call program,driver,ferro-driver) $(call program,cli,ferro)
-PRODUCTS := $(if $(call all_in,driver/api),$(so) $(B)/lib/libferro.so) $(PROGRAMS) $(B)/include/ferro.h
-TESTS := $(if $(UNIT_TESTS),$(B)/tests/unit) $(if $(CLUSTER_TESTS),$(B)/tests/cluster) $(if $(SIM),$(B)/tests/sim)
+PROGRAMS := $(addprefix $(B)/bin/,ferro-manager ferro-executor ferro-host ferro-driver ferro)
+PRODUCTS := $(so) $(B)/lib/libferro.so $(PROGRAMS) $(B)/include/ferro.h
+TESTS := $(addprefix $(B)/tests/,unit cluster sim)
 BENCHES := $(patsubst bench/ref/%.c,$(B)/bench/%,$(REFS)) $(patsubst bench/limits/%.c,$(B)/bench/limit-%,$(LIMITS)) \
            $(patsubst bench/%.c,$(B)/bench/%,$(BENCH))
 

@@ -204,11 +204,3 @@ int options_parse(const struct options_program *program, int argc, char **argv, 
     int rc = take_arguments(&p, argc, argv, rest);
     return rc != 0 ? rc : take_environment(&p);
 }
-
-int options_set(const struct options_program *program, const char *name, const char *text, void *into,
-                struct arena *a, struct error *e)
-{
-    struct parser p = { .program = program, .into = into, .arena = a, .e = e };
-    const struct option_row *row = find_long(program, name, strlen(name));
-    return row == NULL ? unknown(&p, name, strlen(name)) : store(&p, row, name, text);
-}

@@ -75,10 +75,6 @@ struct options_program {
 int options_parse(const struct options_program *p, int argc, char **argv, void *into,
                   struct option_list *rest, struct arena *a, struct error *e);
 
-/* Set one row's field from text, as if given on the command line (configuration files, tests). */
-int options_set(const struct options_program *p, const char *name, const char *text, void *into,
-                struct arena *a, struct error *e);
-
 void options_help(const struct options_program *p, FILE *out);
 
 /* One aligned line of help, wrapped: "  left    text".  For tables of one's own, such as the CLI's verbs. */

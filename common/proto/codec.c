@@ -37,7 +37,7 @@
 #include "common/proto/messages.def"
 
 /* Pass 3: by tag. */
-#define MSG(tag, NAME, name, senders, prose) [tag] = { #NAME, prose, senders, &shape_##name },
+#define MSG(tag, NAME, name, senders, prose) [tag] = { #NAME, senders, &shape_##name },
 const struct message proto_messages[PROTO_TAGS] = {
 #include "common/proto/messages.def"
 };
@@ -52,12 +52,6 @@ const char *proto_name(uint8_t tag)
 {
     const struct message *m = message_of(tag);
     return m == NULL ? "?" : m->name;
-}
-
-const char *proto_prose(uint8_t tag)
-{
-    const struct message *m = message_of(tag);
-    return m == NULL ? "" : m->prose;
 }
 
 uint32_t proto_senders(uint8_t tag)

@@ -35,7 +35,6 @@ struct any_list {
 
 struct message {
     const char *name; /* NULL: no such tag */
-    const char *prose;
     uint32_t senders;
     const struct shape *shape;
 };

@@ -104,7 +104,6 @@ uint8_t proto_admit(struct bytes frame, enum role sender, struct error *e);
 const void *proto_decode(struct arena *a, struct bytes frame, struct head *head, struct error *e);
 
 const char *proto_name(uint8_t tag);  /* "ASK"; "?" when unknown */
-const char *proto_prose(uint8_t tag); /* for docs and tests */
 uint32_t proto_senders(uint8_t tag);  /* mask of enum role; 0 when unknown */
 const char *cause_name(enum cause c); /* "crash" */
 

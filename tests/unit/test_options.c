@@ -216,15 +216,6 @@ Test(options, help_and_version_win)
     cr_assert_eq(PARSE(&program, "--", "--help"), 0);
 }
 
-Test(options, set_by_name)
-{
-    cr_assert_eq(options_set(&program, "slots", "12", &config, &arena, &error), 0);
-    cr_assert_eq(config.slots, 12);
-    cr_assert_eq(options_set(&program, "slots", "no", &config, &arena, &error), -1);
-    cr_assert_eq(config.slots, 12);
-    cr_assert_eq(options_set(&program, "slobs", "1", &config, &arena, &error), -1);
-}
-
 Test(options, values)
 {
     static const struct {
