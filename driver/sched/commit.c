@@ -297,7 +297,7 @@ void commit_success(struct sched *s, struct stage *st, struct exec *x, const str
 {
     if (!wins(s, st, x, r))
         return;
-    x->rest_ms = RETRY_MS_MIN;
+    backoff_reset(&x->rest);
     s->job->bytes_read += r->bytes_read;
     s->job->bytes_input += stages_has_source(st) ? r->bytes_read : 0;
     if (stages_is_map(st))

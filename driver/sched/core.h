@@ -12,8 +12,10 @@
 #define FERRO_SCHED_CORE_H
 
 #include "common/base/map.h"
+#include "common/core/backoff.h"
 #include "common/core/beat.h"
 #include "common/core/pull.h"
+#include "common/core/send.h"
 #include "common/proto/proto.h"
 #include "driver/sched/sched.h"
 
@@ -26,8 +28,11 @@
 #define AHEAD_MAX 4096u       /* tasks sent ahead to one executor */
 #define CANCELS_MAX 4096u     /* runs in one CANCEL */
 #define AHEAD_NS (10 * MS)    /* work sent ahead */
-#define AVOID_NS (3000 * MS)  /* so long a retry waits for another executor than the one where it failed */
-#define AVOID_LOOKS 32u       /* retries or copies looked at for one that this executor may have */
+#define MASS_AWAY_MIN 5u      /* so many away at once, and over half of all: nobody is given up for a while */
+#define MASS_AWAY_WITHIN_NS (10000 * MS)
+#define MASS_AWAY_PAUSE_NS (30000 * MS)
+#define AVOID_NS (3000 * MS) /* so long a retry waits for another executor than the one where it failed */
+#define AVOID_LOOKS 32u      /* retries or copies looked at for one that this executor may have */
 #define RECALL_EVERY_NS (20 * MS) /* from one executor */
 #define REBALANCE_EVERY_NS (1 * MS)
 #define RECALL_WORTH_NS (1 * MS)    /* less unstarted work than this is not worth moving */
@@ -42,8 +47,6 @@
 #define FAILED_MAX 65536u       /* tasks whose failures are remembered */
 #define TAKE_FIRST 2u           /* tasks that take begins with */
 #define PROBES 3
-#define RETRY_MS_MIN 50u
-#define RETRY_MS_MAX 1000u
 #define REACH_NS (5000 * MS)  /* an executor that can't be reached for so long has a bad lease */
 #define UNAUTHORISED_MAX 5u   /* refusals of our key by the manager before we believe it */
 #define CLOSE_NS (30000 * MS) /* so long we try to tell the manager of the end */
@@ -177,7 +180,8 @@ struct sent {
 struct link {
     conn_id conn; /* 0: none */
     bool up;
-    uint64_t retry_ns, retry_ms; /* when to dial again, 0: not waiting */
+    uint64_t retry_ns; /* when to dial again, 0: not waiting */
+    struct backoff retry;
 };
 
 struct exec {
@@ -205,9 +209,9 @@ struct exec {
     uint32_t in_flight;
     uint64_t idle_ns;                /* nothing in flight since */
     uint64_t recall_ns, recalled_ns; /* not before; last time */
-    uint64_t rest_ns,
-        rest_ms;     /* it gave back what nobody asked for: no new work until then; for how long next time */
-    struct buf sent; /* of struct sent, oldest first */
+    uint64_t rest_ns;                /* it gave back what nobody asked for: no new work until then */
+    struct backoff rest;             /* each time longer */
+    struct buf sent;                 /* of struct sent, oldest first */
     uint64_t done_seq, attach_seq;
     bool ack;
     struct buf cancels; /* of struct rec_run: to send at the end of the step */
@@ -261,7 +265,8 @@ struct sched {
 
     enum mgr_state mgr;
     conn_id manager;
-    uint64_t mgr_retry_ns, mgr_retry_ms, epoch, generation;
+    uint64_t mgr_retry_ns, epoch, generation;
+    struct backoff mgr_retry;
     uint32_t unauthorised;
     struct beat mgr_beat;
     uint64_t beat_ms, suspect_ms, mgr_lost_ms;
@@ -278,7 +283,8 @@ struct sched {
     struct map touched;        /* index -> struct exec with acks or cancels to send */
     struct map leases;         /* id -> struct lease, owned */
     uint32_t usable_slots, usable_execs, in_flight;
-    bool spread; /* executors of more than one host have been met */
+    uint64_t paused_ns; /* many executors are away: none is given up for its silence until then */
+    bool spread;        /* executors of more than one host have been met */
 
     struct job *job; /* owned */
     uint32_t next_stage;
@@ -309,7 +315,6 @@ struct sched_event *sched_event_add(struct sched *s, const char *name); /* fill 
 const char *sched_text(struct sched *s, struct bytes b); /* lives as long as this step's actions */
 void sched_keep_figures(struct sched *s);                /* of the job that ends */
 void sched_exit(struct sched *s, int code);              /* at the end of the step */
-uint64_t sched_backoff(struct sched *s, uint64_t *ms);   /* ns to wait; doubles *ms */
 
 /* mgr.c: the connection to the manager */
 void mgr_dial(struct sched *s);

@@ -195,7 +195,7 @@ void done_on_attached(struct sched *s, struct exec *x, const struct msg_attached
     x->attached = x->met = true;
     x->since_ns = 0;
     x->copied = false;
-    x->control.retry_ms = RETRY_MS_MIN;
+    backoff_reset(&x->control.retry);
     for (uint32_t i = 0; i < m->live.n; i++)
         sort_live(s, x, &m->live.v[i], &live);
     attempts_lose(s, x, &live);

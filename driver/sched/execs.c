@@ -42,7 +42,6 @@ static struct exec *exec_new(struct sched *s, const struct msg_lease_grant *m)
     x->control_addr = text(s, m->control);
     x->data_addr = text(s, m->data);
     x->root = text(s, m->root);
-    x->control.retry_ms = x->data.retry_ms = x->rest_ms = RETRY_MS_MIN;
     beat_init(&x->beat, s->now);
     map_get_u64(&s->given_before, name_key(m->incarnation), &x->given);
     return x;
@@ -89,7 +88,7 @@ void execs_hungry(struct sched *s, struct exec *x)
 
 void execs_rest(struct sched *s, struct exec *x)
 {
-    x->rest_ns = s->now + sched_backoff(s, &x->rest_ms);
+    x->rest_ns = s->now + backoff_next(&x->rest, &s->prng);
     sched_wake(s, x->rest_ns);
     execs_refresh(s, x);
 }
@@ -184,8 +183,48 @@ void execs_lost(struct sched *s, struct exec *x, const char *words, bool manager
 
 /* ---- time ----------------------------------------------------------------------------------------- */
 
+/* Since when nothing is known of it; 0: all is well. */
+static uint64_t away_since(const struct sched *s, const struct exec *x)
+{
+    if (x->since_ns)
+        return x->since_ns;
+    uint64_t silence = beat_silence_ns(&x->beat, s->now), suspect = s->suspect_ms * MS;
+    return x->control.up && silence > suspect ? s->now - (silence - suspect) : 0;
+}
+
+/* Many away at once say more about us, or the network, than about them: what runs there is neither copied nor
+ * given up for a while.  A port that refuses, and the manager's word, are believed all the same. */
+static void mass_away(struct sched *s)
+{
+    uint32_t all = 0, away = 0, lately = 0;
+    for (uint32_t i = 0; i < s->nexecs; i++) {
+        const struct exec *x = s->execs[i];
+        if (!x->met || x->lost)
+            continue;
+        uint64_t since = away_since(s, x);
+        all++;
+        away += since != 0;
+        lately += since && s->now - since <= MASS_AWAY_WITHIN_NS;
+    }
+    if (s->now < s->paused_ns) {
+        if (away * 2 <= all)
+            s->paused_ns = s->now;
+        sched_wake(s, s->paused_ns);
+        return;
+    }
+    if (lately < MASS_AWAY_MIN || lately * 2 <= all ||
+        (s->paused_ns && s->now < s->paused_ns + 2 * MASS_AWAY_WITHIN_NS))
+        return;
+    s->paused_ns = s->now + MASS_AWAY_PAUSE_NS;
+    sched_wake(s, s->paused_ns);
+    sched_event_add(s, "executors.away")->count = lately;
+    actions_log(s->out, LOG_WARN, "%u of %u executors are out of reach at once: none is given up for %llu s",
+                away, all, MASS_AWAY_PAUSE_NS / (1000 * MS));
+}
+
 void execs_time(struct sched *s)
 {
+    mass_away(s);
     for (uint32_t i = 0; i < s->nexecs; i++)
         if (!s->execs[i]->lost)
             links_time(s, s->execs[i]);

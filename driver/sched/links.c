@@ -143,7 +143,7 @@ static void data_known(struct sched *s, struct exec *x)
     if (x->data_ready)
         return;
     x->data_ready = true;
-    x->data.retry_ms = RETRY_MS_MIN;
+    backoff_reset(&x->data.retry);
     if (x->data_met)
         stages_raise(s); /* its libraries may have been on their way when the connection broke */
     x->data_met = true;
@@ -155,7 +155,7 @@ static void data_known(struct sched *s, struct exec *x)
 
 static void retry_later(struct sched *s, struct link *l)
 {
-    l->retry_ns = s->now + sched_backoff(s, &l->retry_ms);
+    l->retry_ns = s->now + backoff_next(&l->retry, &s->prng);
     sched_wake(s, l->retry_ns);
 }
 
@@ -252,7 +252,7 @@ static void away_time(struct sched *s, struct exec *x)
 {
     uint64_t copies = x->since_ns + s->config.copy_ms * MS;
     probe_due(s, x);
-    if (x->copied)
+    if (x->copied || s->now < s->paused_ns)
         return;
     if (s->now >= copies)
         copies_away(s, x);
@@ -272,7 +272,7 @@ static void silence_time(struct sched *s, struct exec *x)
         cut(s, &x->control); /* perhaps only the connection is dead: another one may do better */
         control_down(s, x, DOWN_CLOSED, "it is silent");
     }
-    if (beat_silence_ns(&x->beat, s->now) > s->config.executor_lost_ms * MS)
+    if (beat_silence_ns(&x->beat, s->now) > s->config.executor_lost_ms * MS && s->now >= s->paused_ns)
         execs_lost(s, x, "it is silent", false);
 }
 
@@ -298,7 +298,7 @@ void links_time(struct sched *s, struct exec *x)
     }
     if (x->since_ns)
         away_time(s, x);
-    else if (x->slots && !x->data_ready && s->now >= x->data_since_ns + REACH_NS)
+    else if (x->slots && !x->data_ready && s->now >= x->data_since_ns + REACH_NS && s->now >= s->paused_ns)
         unreachable(s, x, "its data port can't be reached");
     silence_time(s, x);
 }

@@ -110,7 +110,7 @@ static void on_welcome(struct sched *s, const struct msg_welcome *m)
     s->suspect_ms = m->suspect_ms ? m->suspect_ms : s->suspect_ms;
     s->mgr_lost_ms = m->lost_ms ? m->lost_ms : s->mgr_lost_ms;
     s->mgr = MGR_OPEN;
-    s->mgr_retry_ms = RETRY_MS_MIN;
+    backoff_reset(&s->mgr_retry);
     s->unauthorised = 0;
     sched_event_add(s, "manager.open");
     if (s->closing) {
@@ -205,14 +205,14 @@ static void retry_later(struct sched *s)
 {
     s->mgr = MGR_WAITING;
     s->manager = 0;
-    s->mgr_retry_ns = s->now + sched_backoff(s, &s->mgr_retry_ms);
+    s->mgr_retry_ns = s->now + backoff_next(&s->mgr_retry, &s->prng);
     sched_wake(s, s->mgr_retry_ns);
 }
 
 void mgr_down(struct sched *s, enum down_reason reason, const char *words)
 {
     const char *why = words ? words : "the connection is lost";
-    bool first = s->mgr_retry_ms == RETRY_MS_MIN;
+    bool first = backoff_fresh(&s->mgr_retry);
     if (s->mgr == MGR_OPEN)
         sched_event_add(s, "manager.lost");
     if (first)

@@ -34,7 +34,6 @@ struct sched *sched_new(const struct sched_config *config)
     s->beat_ms = config->beat_ms ? config->beat_ms : 1000;
     s->suspect_ms = SUSPECT_MS;
     s->mgr_lost_ms = LOST_MS;
-    s->mgr_retry_ms = RETRY_MS_MIN;
     s->pulls = pulls_new();
     s->next_conn = CONN_DIALLED + 1;
     s->next_io = s->next_pulling = 1;
@@ -85,21 +84,9 @@ void sched_wake(struct sched *s, uint64_t at_ns)
         s->tick_ns = at_ns;
 }
 
-uint64_t sched_backoff(struct sched *s, uint64_t *ms)
-{
-    uint64_t ns = *ms * MS / 2 + prng_next(&s->prng) % (*ms * MS / 2 + 1);
-    *ms = *ms * 2 > RETRY_MS_MAX ? RETRY_MS_MAX : *ms * 2;
-    return ns;
-}
-
 void sched_send(struct sched *s, conn_id conn, uint8_t tag, const void *msg)
 {
-    struct buf *b = &s->out->scratch;
-    buf_reset(b);
-    proto_encode(b, &(struct head){ .tag = tag, .epoch = s->epoch, .generation = s->generation }, msg);
-    struct action *act = actions_add(s->out, ACT_SEND);
-    act->conn = conn;
-    act->frame = (struct bytes){ arena_copy(&s->out->arena, b->p, b->n), (uint32_t)b->n };
+    actions_send(s->out, conn, (struct head){ tag, s->epoch, s->generation }, msg);
 }
 
 void sched_note(struct sched *s, int what, const void *arg)

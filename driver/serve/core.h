@@ -3,7 +3,9 @@
 #define FERRO_SERVE_CORE_H
 
 #include "common/base/map.h"
+#include "common/core/backoff.h"
 #include "common/core/beat.h"
+#include "common/core/send.h"
 #include "driver/serve/launcher.h"
 
 #define MS 1000000ull
@@ -14,7 +16,6 @@
 #define STREAMS_CLOSE_NS (1000 * MS) /* a dead child's streams may be held open by its children for so long */
 #define EXITED_KEPT_NS (60000 * MS)  /* an end that the manager has not heard is told again for so long */
 #define BYE_NS (1000 * MS)
-#define ARGS_BYTES_MAX (1u << 20) /* of one application's arguments */
 
 enum run_state {
     RUN_LOADING, /* its library comes, and is written */
@@ -61,7 +62,8 @@ struct launcher {
     conn_id conn; /* 0: none */
     uint64_t next_conn;
     bool up, serving, warned;
-    uint64_t dial_ns, backoff_ms;
+    uint64_t dial_ns;
+    struct backoff backoff;
     uint64_t epoch, generation, beat_ms;
     struct beat beat;
     struct stall stall;
@@ -74,7 +76,7 @@ struct launcher {
 };
 
 /* launcher.c */
-void launcher_send(struct launcher *l, uint8_t tag, const void *msg); /* when serving */
+void launcher_send(struct launcher *l, uint8_t tag, const void *msg); /* while the connection is up */
 void launcher_call(struct launcher *l, enum launcher_note what, uint64_t app, const void *arg);
 void launcher_event(struct launcher *l, const char *name, uint64_t app, int code, const char *words);
 

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BACKOFF_MS_MIN 50
-#define BACKOFF_MS_MAX 1000
 #define EXIT_UNAUTHORISED 5
 
 struct launcher *launcher_new(const struct launcher_config *config)
@@ -17,7 +15,6 @@ struct launcher *launcher_new(const struct launcher_config *config)
     if (!l)
         abort();
     l->config = *config;
-    l->backoff_ms = BACKOFF_MS_MIN;
     l->beat_ms = 1000;
     return l;
 }
@@ -35,14 +32,8 @@ void launcher_free(struct launcher **lp)
 
 void launcher_send(struct launcher *l, uint8_t tag, const void *msg)
 {
-    struct buf frame = { 0 };
-    if (!l->up)
-        return;
-    proto_encode(&frame, &(struct head){ .tag = tag, .epoch = l->epoch, .generation = l->generation }, msg);
-    struct action *a = actions_add(l->out, ACT_SEND);
-    a->conn = l->conn;
-    a->frame = arena_bytes(&l->out->arena, (struct bytes){ frame.p, (uint32_t)frame.n });
-    buf_fini(&frame);
+    if (l->up)
+        actions_send(l->out, l->conn, (struct head){ tag, l->epoch, l->generation }, msg);
 }
 
 void launcher_call(struct launcher *l, enum launcher_note what, uint64_t app, const void *arg)
@@ -81,8 +72,7 @@ static void gone(struct launcher *l)
 {
     l->conn = 0;
     l->up = l->serving = false;
-    l->dial_ns = l->now + (l->backoff_ms + prng_next(&l->prng) % l->backoff_ms) * MS;
-    l->backoff_ms = l->backoff_ms * 2 < BACKOFF_MS_MAX ? l->backoff_ms * 2 : BACKOFF_MS_MAX;
+    l->dial_ns = l->now + backoff_next(&l->backoff, &l->prng);
     launches_away(l);
 }
 
@@ -130,7 +120,7 @@ static void serve(struct launcher *l)
     launcher_send(l, MSG_SERVE, &m);
     l->serving = true;
     l->warned = false;
-    l->backoff_ms = BACKOFF_MS_MIN;
+    backoff_reset(&l->backoff);
     launcher_event(l, "service.joined", 0, 0, "");
     launches_serving(l);
 }

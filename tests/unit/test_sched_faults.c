@@ -252,6 +252,60 @@ Test(sched_faults, an_executor_out_of_reach_is_a_bad_lease)
     driven_free(w);
 }
 
+/* Executors 0..n-1 of the many run a part each, and hold it. */
+static struct driven *several(uint32_t n)
+{
+    struct driven *w = driven_new(1);
+    for (uint32_t k = 1; k < n; k++)
+        w->fakes[k].dead = false;
+    driven_many = (struct stage_input){ 3 * n, STAGE_NO_SHUFFLE };
+    w->deed = driven_hold;
+    driven_call(w, SCHED_RUN, &driven_plain);
+    driven_pass(w, 10);
+    return w;
+}
+
+Test(sched_faults, when_most_are_silent_at_once_none_is_given_up_for_a_while)
+{
+    struct driven *w = several(6);
+    w->quiet = true;
+    driven_pass(w, 34000);
+    cr_assert_eq(driven_seen(w, "executors.away"), 1);
+    cr_assert_eq(driven_seen(w, "executor.lost"), 0);
+    driven_pass(w, 8000);
+    cr_assert_eq(driven_seen(w, "executor.lost"), 6, "30 s at most");
+    driven_free(w);
+}
+
+Test(sched_faults, when_most_are_silent_and_come_back_nothing_runs_again)
+{
+    struct driven *w = several(6);
+    struct sched_progress p;
+    w->quiet = true;
+    driven_pass(w, 25000);
+    w->quiet = false;
+    driven_pass(w, 15000);
+    cr_assert_eq(driven_seen(w, "executor.lost"), 0);
+    w->deed = NULL;
+    for (uint32_t k = 0; k < 6; k++)
+        driven_release(w, k);
+    driven_settle(w);
+    cr_assert(w->ended);
+    sched_progress(w->s, &p);
+    cr_assert_eq(p.reruns, 0);
+    driven_free(w);
+}
+
+Test(sched_faults, a_port_that_refuses_is_believed_however_many_they_are)
+{
+    struct driven *w = several(6);
+    for (uint32_t k = 1; k < 6; k++)
+        driven_lose(w, k);
+    driven_pass(w, 100);
+    cr_assert_eq(driven_seen(w, "executor.lost"), 5);
+    driven_free(w);
+}
+
 /* ---- peers that lie ------------------------------------------------------------------------ */
 
 /* An executor that attaches again, with these attempts alive. */
