@@ -2,17 +2,22 @@
  *
  * What is left is what libc and computing need.  Calls newer than this list are
  * answered ENOSYS, as an older kernel would, so that none slips past it.  Threads
- * are allowed, processes are not: nothing may outlive its host.
+ * are allowed, processes are not: nothing may outlive its host.  Landlock leaves
+ * open whose a file is, who may use it and when it was written, so that these
+ * calls are denied altogether: one of another task host, or of the executor, has
+ * the same owner.
  */
 #include "executor/host/confine.h"
 
+#include <asm/ioctls.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
-#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -57,6 +62,23 @@ static const int denied[] = {
     SYS_unshare,
     SYS_setpgid,
     SYS_setsid,
+    SYS_setpriority,
+    SYS_ioprio_set,
+    SYS_sched_setscheduler,
+    SYS_sched_setparam,
+    SYS_sched_setattr,
+    /* files' owners, modes, times and attributes */
+    SYS_fchmod,
+    SYS_fchmodat,
+    SYS_fchown,
+    SYS_fchownat,
+    SYS_utimensat,
+    SYS_setxattr,
+    SYS_lsetxattr,
+    SYS_fsetxattr,
+    SYS_removexattr,
+    SYS_lremovexattr,
+    SYS_fremovexattr,
     /* ways around this filter, and into the kernel */
     SYS_io_uring_setup,
     SYS_io_uring_enter,
@@ -104,14 +126,25 @@ static const int denied[] = {
     SYS_setdomainname,
     SYS_vhangup,
     SYS_mknodat,
-    /* what would outlive it */
+    /* what would outlive it, and memory that isn't seen to be its own */
+    SYS_memfd_create,
+    SYS_memfd_secret,
     SYS_shmget,
+    SYS_shmat,
+    SYS_shmctl,
+    SYS_shmdt,
     SYS_semget,
     SYS_msgget,
     SYS_mq_open,
 #if defined(__x86_64__)
     SYS_fork,
     SYS_vfork,
+    SYS_chmod,
+    SYS_chown,
+    SYS_lchown,
+    SYS_utime,
+    SYS_utimes,
+    SYS_futimesat,
     SYS_ioperm,
     SYS_iopl,
     SYS_modify_ldt,
@@ -122,6 +155,12 @@ static const int denied[] = {
     SYS_kexec_file_load,
 #endif
 };
+
+/* Of fcntl: signals by the kernel's hand to any process of this user, and a lease, at which whoever opens the file waits. */
+static const uint32_t fcntl_denied[] = { F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE };
+
+/* Of ioctl, all that is left: others signal, push input into a terminal, or change a file's flags. */
+static const uint32_t ioctl_allowed[] = { TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX };
 
 struct program {
     struct sock_filter v[PROGRAM_MAX];
@@ -168,6 +207,31 @@ static void only_when(struct program *p, int nr, int arg, uint16_t op, uint32_t 
     add_return(p, wanted ? no : SECCOMP_RET_ALLOW);
 }
 
+/* The same of several values, of which the argument must be one (`wanted`) or none. */
+static void only_when_any(struct program *p, int nr, int arg, const uint32_t *values, uint8_t n, bool wanted)
+{
+    uint32_t no = SECCOMP_RET_ERRNO | EPERM;
+    add_jump(p, BPF_JEQ, (uint32_t)nr, 0, (uint8_t)(n + 3));
+    add_load(p, offsetof(struct seccomp_data, args) + 8 * (size_t)arg);
+    for (uint8_t i = 0; i < n; i++)
+        add_jump(p, BPF_JEQ, values[i], (uint8_t)(n - i), 0);
+    add_return(p, wanted ? no : SECCOMP_RET_ALLOW);
+    add_return(p, wanted ? SECCOMP_RET_ALLOW : no);
+}
+
+/* Pages of a shared mapping without a file stay when they are unmapped from sight: no measure of a process finds them. */
+static void no_shared_memory(struct program *p)
+{
+    add_jump(p, BPF_JEQ, SYS_mmap, 0, 5);
+    add_load(p, offsetof(struct seccomp_data, args) + 8 * 3);
+    add_jump(p, BPF_JSET, MAP_ANONYMOUS, 0, 2);
+    add_jump(p, BPF_JSET, MAP_SHARED, 0, 1); /* MAP_SHARED_VALIDATE has this bit, too */
+    add_return(p, SECCOMP_RET_ERRNO | EPERM);
+    add_return(p, SECCOMP_RET_ALLOW);
+}
+
+#define COUNT(v) ((uint8_t)(sizeof(v) / sizeof *(v)))
+
 static void build(struct program *p)
 {
     uint32_t self = (uint32_t)getpid();
@@ -189,7 +253,10 @@ static void build(struct program *p)
     only_when(p, SYS_tgkill, 0, BPF_JEQ, self, true);
     only_when(p, SYS_prlimit64, 0, BPF_JEQ, 0, true);
     only_when(p, SYS_prctl, 0, BPF_JEQ, PR_SET_PDEATHSIG, false);
-    only_when(p, SYS_ioctl, 1, BPF_JEQ, TIOCSTI, false);
+    only_when(p, SYS_sched_setaffinity, 0, BPF_JEQ, 0, true);
+    only_when_any(p, SYS_fcntl, 1, fcntl_denied, COUNT(fcntl_denied), false);
+    only_when_any(p, SYS_ioctl, 1, ioctl_allowed, COUNT(ioctl_allowed), true);
+    no_shared_memory(p);
     add_return(p, SECCOMP_RET_ALLOW);
 }
 
