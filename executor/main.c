@@ -2,20 +2,38 @@
 #include "common/base/log.h"
 #include "common/base/service.h"
 #include "common/keys/keys.h"
+#include "common/proto/proto.h"
 #include "executor/resources.h"
 #include "executor/shell.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MEMORY_SHARE(bytes) ((bytes) / 4 * 3) /* for hosts; the rest is for blocks in memory and the system */
+#define SLOT_BYTES_MIN (16ull << 20)          /* less can't hold libc, a batch of records and their sorting */
+#define SLOTS_MAX 4096
+#define FDS_A_SLOT 5    /* of its host */
+#define FDS_BESIDES 256 /* connections, blocks */
+#define ADDRESS_BYTES_MAX 255
+#define DIR_BYTES_MAX \
+    (host_assign_scratch_MAX - 64) /* below it: the incarnation's name, and its host's or application's */
+
+/* clang-format off */
+enum {
+#define STR(record, field, max) record##_##field##_MAX = max,
+#define LIST(record, field, element, max) record##_##field##_MAX = max,
+#include "common/proto/messages.def"
+};
+/* clang-format on */
 
 struct options {
     struct executor_options shell;
@@ -61,16 +79,17 @@ static const struct option_row rows[] = {
       .type = OPT_U64,
       .offset = offsetof(struct options, slots),
       .min = 1,
-      .max = 4096,
+      .max = SLOTS_MAX,
       .env = "FERRO_SLOTS",
       .help = "tasks at once (default: one a core that this process may use)" },
     { .name = "mem",
       .value = "BYTES",
       .type = OPT_BYTES,
       .offset = offsetof(struct options, memory),
-      .min = 16 << 20,
+      .min = SLOT_BYTES_MIN,
       .env = "FERRO_MEM",
-      .help = "memory for tasks (default: three quarters of what this process may use)" },
+      .help =
+          "memory for tasks, at least 16M a slot (default: three quarters of what this process may use)" },
     TEXT("dir", OPT_PATH, shell.dir, "DIR",
          "fast folder for blocks (default: /dev/shm/ferro, else /tmp/ferro)"),
     TEXT("disk", OPT_PATH, shell.disk, "DIR",
@@ -128,10 +147,13 @@ static void default_resources(struct options *o)
 {
     struct resources r;
     resources_find("", &r);
-    if (o->slots == 0)
-        o->slots = r.slots < 4096 ? r.slots : 4096;
     if (o->memory == 0)
         o->memory = MEMORY_SHARE(r.memory);
+    if (o->slots == 0) {
+        uint64_t fit = o->memory / SLOT_BYTES_MIN;
+        o->slots = r.slots < SLOTS_MAX ? r.slots : SLOTS_MAX;
+        o->slots = fit == 0 ? 1 : fit < o->slots ? fit : o->slots;
+    }
 }
 
 /* Reached in one mount namespace of one running kernel: what is there the same file. */
@@ -185,7 +207,7 @@ static const char *host_program(struct arena *a, struct error *e)
     return arena_strdup(a, path);
 }
 
-static int complete(struct options *o, struct arena *a, struct error *e)
+static int complete_options(struct options *o, struct arena *a, struct error *e)
 {
     default_resources(o);
     if (!o->shell.dir)
@@ -217,13 +239,83 @@ static int complete(struct options *o, struct arena *a, struct error *e)
     return o->shell.host_program ? 0 : -1;
 }
 
+/* ---- what the protocol has room for --------------------------------------------------- */
+
+/* Of the folder's real path, which may be there in part. */
+static size_t real_bytes(const char *dir)
+{
+    char path[PATH_MAX], real[PATH_MAX];
+    snprintf(path, sizeof path, "%s", dir);
+    while (!realpath(path, real)) {
+        char *slash = strrchr(path, '/');
+        if (!slash)
+            return (getcwd(real, sizeof real) ? strlen(real) : 0) + 1 + strlen(dir);
+        *(slash == path ? slash + 1 : slash) = 0;
+    }
+    return strlen(real) + strlen(dir) - strlen(path);
+}
+
+static int check_texts(const struct executor_options *o, struct error *e)
+{
+    const struct {
+        const char *option;
+        size_t bytes, most;
+    } v[] = {
+        { "host", strlen(o->core.host), join_host_MAX },
+        { "host-id", strlen(o->core.host_id), join_host_id_MAX },
+        { "labels", strlen(o->core.labels), join_labels_MAX },
+        { "dir", real_bytes(o->dir), DIR_BYTES_MAX },
+        { "disk", real_bytes(o->disk), DIR_BYTES_MAX },
+        { "advertise", o->advertise ? strlen(o->advertise) : 0, ADDRESS_BYTES_MAX },
+        { "advertise-data", o->advertise_data ? strlen(o->advertise_data) : 0, ADDRESS_BYTES_MAX },
+    };
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++)
+        if (v[i].bytes > v[i].most)
+            return error_set(e, E2BIG, "--%s: %zu bytes are too long: at most %zu", v[i].option, v[i].bytes,
+                             v[i].most);
+    return 0;
+}
+
+static int check_reads(const char *const *reads, struct error *e)
+{
+    uint32_t n = 0;
+    for (; reads[n]; n++)
+        if (strlen(reads[n]) > str_s_MAX)
+            return error_set(e, E2BIG, "--read: %zu bytes are too long: at most %d", strlen(reads[n]),
+                             str_s_MAX);
+    return n <= host_assign_reads_MAX
+               ? 0
+               : error_set(e, E2BIG, "--read: %u folders, at most %d", n, host_assign_reads_MAX);
+}
+
+static int check(const struct options *o, struct error *e)
+{
+    struct rlimit files;
+    if (o->memory / o->slots < SLOT_BYTES_MIN)
+        return error_set(e, ENOMEM,
+                         "--mem: %" PRIu64 " MiB for %" PRIu64 " slots: each needs %" PRIu64
+                         " MiB or more; give more memory, or less --slots",
+                         o->memory >> 20, o->slots, (uint64_t)(SLOT_BYTES_MIN >> 20));
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max < o->slots * FDS_A_SLOT + FDS_BESIDES)
+        return error_set(e, EMFILE,
+                         "--slots: %" PRIu64 " need %" PRIu64 " descriptors, this process may have %" PRIu64
+                         ": raise that limit (ulimit -Hn)",
+                         o->slots, o->slots * FDS_A_SLOT + FDS_BESIDES, (uint64_t)files.rlim_max);
+    return check_texts(&o->shell, e) || check_reads(o->shell.reads, e) ? -1 : 0;
+}
+
 /* ---- running ------------------------------------------------------------------------ */
 
 static int run(struct options *o, struct arena *a)
 {
     struct error e;
     int code = 1;
-    struct executor_shell *s = complete(o, a, &e) ? NULL : executor_shell_new(&o->shell, &e);
+    bool complete = complete_options(o, a, &e) == 0;
+    if (complete && check(o, &e)) {
+        fprintf(stderr, "%s: %s\n", program.name, e.words);
+        return 2;
+    }
+    struct executor_shell *s = complete ? executor_shell_new(&o->shell, &e) : NULL;
     if (s)
         code = executor_shell_run(s);
     else
