@@ -6,6 +6,7 @@
  */
 #include "executor/procs.h"
 
+#include "common/base/log.h"
 #include "common/base/map.h"
 #include "common/proto/proto.h"
 #include "executor/host/board.h"
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,10 +25,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define TURN_EVENTS 64
+#define RESTED UINT64_MAX /* what epoll says when the timer has run out */
 
 enum watched { SOCKET, OUTPUT, PIDFD, WATCHED };
 
@@ -52,8 +56,9 @@ struct proc {
 struct procs {
     struct procs_config config;
     struct map all; /* -> struct proc, owned */
-    int epoll;
-    uint32_t failed; /* of them, could not be started and are to be told so */
+    int epoll, timer;
+    uint32_t rest_ms; /* before those that could not be started are told so; 0: the last one could */
+    bool resting;
     struct buf ids;
     uint8_t frame[HOST_READ_BYTES_MAX];
 };
@@ -246,9 +251,44 @@ void procs_release(struct procs *p, uint64_t id)
 
 static void started(struct procs *p, struct proc *h)
 {
+    p->rest_ms = 0;
     watch(p, EPOLL_CTL_ADD, h, SOCKET, h->at.socket, EPOLLIN);
     watch(p, EPOLL_CTL_ADD, h, OUTPUT, h->at.output, EPOLLIN);
     watch(p, EPOLL_CTL_ADD, h, PIDFD, h->at.pidfd, EPOLLIN);
+}
+
+static void timer_set(struct procs *p, uint32_t ms)
+{
+    struct itimerspec in = { .it_value = { ms / 1000, ms % 1000 * 1000000l } };
+    timerfd_settime(p->timer, 0, &in, NULL);
+}
+
+/* Told after a rest, longer each time: what is wrong is here, and whoever hears of it tries again. */
+static void failed(struct procs *p, struct proc *h, const char *words)
+{
+    h->failed = true;
+    tail_add(h, words, strlen(words));
+    if (p->resting)
+        return;
+    if (p->rest_ms == 0)
+        log_line(LOG_ERROR, "no task host can be started: %s", words);
+    p->rest_ms = p->rest_ms == 0                      ? PROCS_REST_MS_MIN
+                 : p->rest_ms * 2 > PROCS_REST_MS_MAX ? PROCS_REST_MS_MAX
+                                                      : p->rest_ms * 2;
+    p->resting = true;
+    timer_set(p, p->rest_ms);
+}
+
+static int scratch_open(struct procs *p, uint64_t id, struct error *e)
+{
+    char path[PATH_MAX];
+    int r = files_host_open(p->config.files, id);
+    if (r == 0)
+        return 0;
+    files_host_path(p->config.files, false, id, path, sizeof path);
+    if (access(path, F_OK) == 0)
+        files_host_path(p->config.files, true, id, path, sizeof path);
+    return error_set(e, -r, "its scratch folder %s: %s", path, strerror(-r));
 }
 
 void procs_spawn(struct procs *p, uint64_t id)
@@ -258,39 +298,53 @@ void procs_spawn(struct procs *p, uint64_t id)
     if (!h)
         abort();
     h->id = id;
+    h->at = (struct spawned){ .socket = -1, .output = -1, .pidfd = -1 };
     h->statm = -1;
     h->last = &h->first;
     map_put(&p->all, id, h);
-    int r = files_host_open(p->config.files, id);
-    if (r < 0)
-        error_set(&e, -r, "its scratch folder: %s", strerror(-r));
-    if (r < 0 || spawn_host(p->config.program, p->config.clean, &h->at, &e)) {
-        h->failed = true;
-        p->failed++;
-        tail_add(h, e.words, strlen(e.words));
-    } else
+    if (scratch_open(p, id, &e) || spawn_host(p->config.program, p->config.clean, &h->at, &e))
+        failed(p, h, e.words);
+    else
         started(p, h);
 }
 
 void procs_kill(struct procs *p, uint64_t id)
 {
     struct proc *h = map_get(&p->all, id);
-    if (h && !h->failed && !h->gone)
+    if (h && h->failed && !h->gone)
+        timer_set(p, 1); /* somebody waits for its end */
+    else if (h && !h->gone)
         syscall(SYS_pidfd_send_signal, h->at.pidfd, SIGKILL, NULL, 0);
+}
+
+/* Listed first, for what follows changes the map. */
+static size_t list_ids(struct procs *p)
+{
+    buf_reset(&p->ids);
+    MAP_EACH(&p->all, i)
+        buf_put(&p->ids, &((struct proc *)map_at(&p->all, i))->id, sizeof(uint64_t));
+    return p->ids.n / sizeof(uint64_t);
+}
+
+static struct proc *listed(struct procs *p, size_t i)
+{
+    return map_get(&p->all, ((uint64_t *)p->ids.p)[i]);
 }
 
 static void tell_failed(struct procs *p)
 {
-    MAP_EACH(&p->all, i) {
-        struct proc *h = map_at(&p->all, i);
-        if (!h->failed || h->gone)
+    uint64_t times;
+    if (read(p->timer, &times, sizeof times) < 0)
+        return;
+    p->resting = false;
+    for (size_t i = 0, n = list_ids(p); i < n; i++) {
+        struct proc *h = listed(p, i);
+        if (!h || !h->failed || h->gone)
             continue;
-        p->failed--;
         struct event ev = { .kind = EV_HOST_EXITED,
                             .id = h->id,
                             .exited = { .code = 127, .tail = tail_of(h) } };
         gone(p, h, &ev);
-        return; /* the map may have moved */
     }
 }
 
@@ -321,11 +375,12 @@ static void ready(struct procs *p, uint64_t id, enum watched what, uint32_t even
 void procs_turn(struct procs *p)
 {
     struct epoll_event v[TURN_EVENTS];
-    if (p->failed)
-        tell_failed(p);
     int n = epoll_wait(p->epoll, v, TURN_EVENTS, 0);
     for (int i = 0; i < n; i++)
-        ready(p, v[i].data.u64 / WATCHED, (enum watched)(v[i].data.u64 % WATCHED), v[i].events);
+        if (v[i].data.u64 == RESTED)
+            tell_failed(p);
+        else
+            ready(p, v[i].data.u64 / WATCHED, (enum watched)(v[i].data.u64 % WATCHED), v[i].events);
 }
 
 int procs_fd(const struct procs *p)
@@ -335,7 +390,8 @@ int procs_fd(const struct procs *p)
 
 bool procs_waits(const struct procs *p)
 {
-    return p->failed > 0;
+    (void)p;
+    return false;
 }
 
 /* ---- memory ------------------------------------------------------------------------------ */
@@ -348,6 +404,8 @@ void procs_work(struct procs *p, uint64_t id)
         return;
     snprintf(path, sizeof path, "/proc/%d/statm", (int)h->at.pid);
     h->statm = open(path, O_RDONLY | O_CLOEXEC);
+    if (h->statm < 0) /* unmeasured it may take all memory */
+        procs_kill(p, id);
 }
 
 bool procs_measured(const struct procs *p)
@@ -360,7 +418,8 @@ bool procs_measured(const struct procs *p)
     return false;
 }
 
-/* Resident pages less those of files and shared memory, which the system can take back or somebody else counts. */
+/* Resident pages less those of files and shared memory.  Files' the system can take back, or they lie in
+ * memory and somebody else counts them; of shared memory a confined host can't make any. */
 static bool own_bytes(const struct proc *h, uint64_t *bytes)
 {
     char line[128];
@@ -377,11 +436,8 @@ static bool own_bytes(const struct proc *h, uint64_t *bytes)
 
 void procs_measure(struct procs *p)
 {
-    buf_reset(&p->ids); /* listed first: who hears of one may start others */
-    MAP_EACH(&p->all, i)
-        buf_put(&p->ids, &((struct proc *)map_at(&p->all, i))->id, sizeof(uint64_t));
-    for (size_t i = 0; i < p->ids.n / sizeof(uint64_t); i++) {
-        struct proc *h = map_get(&p->all, ((uint64_t *)p->ids.p)[i]);
+    for (size_t i = 0, n = list_ids(p); i < n; i++) {
+        struct proc *h = listed(p, i);
         struct event ev = { .kind = EV_HOST_MEMORY };
         if (!h || h->statm < 0 || h->gone || !own_bytes(h, &ev.memory.bytes))
             continue;
@@ -398,8 +454,10 @@ struct procs *procs_new(const struct procs_config *config, struct error *e)
     if (!p)
         abort();
     p->config = *config;
+    struct epoll_event ev = { .events = EPOLLIN, .data.u64 = RESTED };
     p->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (p->epoll < 0) {
+    p->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (p->epoll < 0 || p->timer < 0 || epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->timer, &ev)) {
         error_sys(e, "epoll");
         procs_free(&p);
     }
@@ -424,5 +482,7 @@ void procs_free(struct procs **pp)
     buf_fini(&p->ids);
     if (p->epoll >= 0)
         close(p->epoll);
+    if (p->timer >= 0)
+        close(p->timer);
     free(p);
 }

@@ -7,6 +7,8 @@
 #define PROCS_TAIL_BYTES 2048 /* of what a host wrote last on stdout and stderr */
 #define PROCS_QUEUE_MAX 1024  /* messages that a host has not taken yet: past that it is killed */
 #define PROCS_TURN_FRAMES 64  /* taken from one host in one turn */
+#define PROCS_REST_MS_MIN 100 /* after a host that can't be started, doubled at each that follows */
+#define PROCS_REST_MS_MAX 5000
 
 struct procs_config {
     const char *program; /* path of ferro-host */
@@ -28,7 +30,7 @@ void procs_measure(
     struct procs *p); /* EV_HOST_MEMORY of those that have work: memory of their own, without files mapped */
 
 void procs_spawn(struct procs *p,
-                 uint64_t id); /* a failure comes as EV_HOST_EXITED, with words as its tail */
+                 uint64_t id); /* a failure comes as EV_HOST_EXITED after a rest, with words as its tail */
 void procs_kill(struct procs *p, uint64_t id);
 /* Takes the descriptors over, whatever becomes of the frame.  A host that is gone gets nothing. */
 void procs_send(struct procs *p, uint64_t id, struct bytes frame, const int *fds, int nfds);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,6 +18,7 @@
 #define SOCKET_BYTES (512 << 10) /* asked for; the system's limit may be lower */
 #define ABOVE 16                 /* the child's descriptors are made above those that it gets them as */
 #define ENVIRONMENT_MAX 64
+#define SPARE_FDS 64 /* left to connections and files when there is no room for more hosts */
 
 extern char **environ;
 
@@ -46,6 +48,13 @@ static int make_board(struct spawned *s, struct ends *c)
     return s->board ? 0 : -1;
 }
 
+/* The lowest that is free is taken: one near the limit says that nearly all are. */
+static bool few_left(int fd)
+{
+    struct rlimit most;
+    return getrlimit(RLIMIT_NOFILE, &most) == 0 && most.rlim_cur <= (rlim_t)fd + SPARE_FDS;
+}
+
 static int make_ends(struct spawned *s, struct ends *c)
 {
     int pair[2], pipes[2], bytes = SOCKET_BYTES;
@@ -60,6 +69,10 @@ static int make_ends(struct spawned *s, struct ends *c)
     s->output = pipes[0];
     c->output = lift(pipes[1]);
     fcntl(s->output, F_SETFL, O_NONBLOCK);
+    if (few_left(s->output)) {
+        errno = EMFILE;
+        return -1;
+    }
     return c->socket < 0 || c->output < 0 ? -1 : make_board(s, c);
 }
 

@@ -1,15 +1,28 @@
 /* test_host.c - a real task host: it loads, runs, reports, dies and is confined. */
 #include "tests/unit/rig_host.h"
 
+#include "common/base/clock.h"
+
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #define SOURCE(functions) \
-    "#include <ferro.h>\n#include <errno.h>\n#include <fcntl.h>\n#include <signal.h>\n#include " \
+    "#define _GNU_SOURCE\n#include <ferro.h>\n#include <errno.h>\n#include <fcntl.h>\n#include " \
+    "<signal.h>\n#include " \
     "<stdio.h>\n#include <stdlib.h>\n" \
     "#include <sys/mman.h>\n#include <sys/socket.h>\n#include <sys/wait.h>\n#include <unistd.h>\n" \
+    "#include <sched.h>\n#include <sys/ioctl.h>\n#include <sys/resource.h>\n#include <sys/shm.h>\n" \
+    "#include <sys/stat.h>\n#include <sys/syscall.h>\n#include <sys/xattr.h>\n#include <asm/sockios.h>\n" \
+    "#include <string.h>\n" \
+    "#define DENIED(what) do { errno = 0; if ((long)(what) != -1 || errno != EPERM) fe_fail(t, #what \": " \
+    "%s\", strerror(errno)); } while (0)\n" \
+    "#define ALLOWED(what) do { if ((long)(what) < 0) fe_fail(t, #what \": %s\", strerror(errno)); } while " \
+    "(0)\n" \
     "#define FILTER(name) FERRO_API bool name(fe_task *t, fe_slice key, fe_slice value); \\\n" \
     "    FERRO_API bool name(fe_task *t, fe_slice key, fe_slice value)\n" functions \
     "\nstatic int job(fe_app *a, int n, char **v) { (void)a; (void)n; (void)v; return 0; " \
@@ -141,6 +154,65 @@ Test(host, is_confined, .timeout = 60)
     rig_host_fini(&r);
 }
 
+/* One confined task without a fault. */
+static void passes(const char *source)
+{
+    struct rig_host r;
+    char words[513];
+    rig_host_init(&r, source, true, NULL);
+    ready(&r);
+    rig_host_stage(&r, "try", 1);
+    rig_host_tasks(&r, 0, 1);
+    bytes_text(report(&r)->words, words, sizeof words);
+    cr_assert_str_eq(words, "");
+    rig_host_fini(&r);
+}
+
+/* Nothing of this would do harm if it weren't denied, but for its times to /tmp. */
+Test(host, a_files_owner_mode_times_and_attributes_are_not_its_to_change, .timeout = 60)
+{
+    passes(SOURCE(
+        "FILTER(try) { (void)key; (void)value; int own[2]; ALLOWED(pipe(own));"
+        " DENIED(chmod(\"/tmp\", 01777)); DENIED(fchmod(own[0], 0600)); DENIED(fchmodat(AT_FDCWD, \"/tmp\", "
+        "01777, 0)); DENIED(chown(\"/tmp\", -1, -1)); DENIED(lchown(\"/tmp\", -1, -1));"
+        " DENIED(fchown(own[0], -1, -1)); DENIED(fchownat(AT_FDCWD, \"/tmp\", -1, -1, 0));"
+        " DENIED(utimensat(AT_FDCWD, \"/tmp\", NULL, 0)); DENIED(futimens(own[0], NULL));"
+        " DENIED(setxattr(\"/tmp\", \"user.none\", \"\", 0, XATTR_REPLACE));"
+        " DENIED(fsetxattr(own[0], \"user.none\", \"\", 0, XATTR_REPLACE));"
+        " DENIED(removexattr(\"/tmp\", \"user.none\")); DENIED(lremovexattr(\"/tmp\", \"user.none\"));"
+        " struct stat st; ALLOWED(stat(\"/tmp\", &st)); return true; }"));
+}
+
+Test(host, signals_no_other_process_through_a_descriptor_and_sets_no_ones_priority, .timeout = 60)
+{
+    passes(SOURCE(
+        "FILTER(try) { (void)key; (void)value; int other = getppid(), own[2], n;"
+        " struct f_owner_ex owner = { F_OWNER_PID, other }; struct sched_param batch = { 0 }; cpu_set_t cpus;"
+        " ALLOWED(pipe(own)); DENIED(fcntl(own[0], F_SETOWN, other)); DENIED(fcntl(own[0], F_SETOWN_EX, "
+        "&owner)); DENIED(fcntl(own[0], F_SETSIG, SIGKILL)); DENIED(fcntl(own[0], F_SETLEASE, F_WRLCK));"
+        " DENIED(ioctl(3, FIOSETOWN, &other)); DENIED(ioctl(3, SIOCSPGRP, &other)); DENIED(ioctl(3, TIOCSTI, "
+        "\"x\")); DENIED(setpriority(PRIO_PROCESS, other, 1)); DENIED(setpriority(PRIO_PROCESS, 0, 1));"
+        " DENIED(sched_setscheduler(other, SCHED_BATCH, &batch)); DENIED(sched_setparam(other, &batch));"
+        " DENIED(syscall(SYS_ioprio_set, 1, other, 3 << 13));"
+        " ALLOWED(sched_getaffinity(0, sizeof cpus, &cpus)); ALLOWED(sched_setaffinity(0, sizeof cpus, "
+        "&cpus)); DENIED(sched_setaffinity(other, sizeof cpus, &cpus));"
+        " ALLOWED(fcntl(own[0], F_SETFL, O_NONBLOCK)); ALLOWED(fcntl(own[0], F_DUPFD, 0));"
+        " ALLOWED(ioctl(own[0], FIONREAD, &n)); return true; }"));
+}
+
+/* Its memory is measured by its private pages: it can't have others. */
+Test(host, makes_no_memory_that_is_not_measured, .timeout = 60)
+{
+    passes(SOURCE(
+        "FILTER(try) { (void)key; (void)value; int rw = PROT_READ | PROT_WRITE;"
+        " DENIED(syscall(SYS_memfd_create, \"x\", 0)); DENIED(shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600));"
+        " DENIED(mmap(NULL, 4096, rw, MAP_SHARED | MAP_ANONYMOUS, -1, 0));"
+        " DENIED(mmap(NULL, 4096, rw, MAP_SHARED_VALIDATE | MAP_ANONYMOUS, -1, 0));"
+        " if (open(\"/dev/zero\", O_RDONLY) >= 0) fe_fail(t, \"it maps zeros that are shared\");"
+        " if (mmap(NULL, 4096, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED) fe_fail(t, \"none of "
+        "its own\"); return true; }"));
+}
+
 Test(host, its_own_memory_is_measured_and_files_are_not, .timeout = 60)
 {
     struct rig_host r;
@@ -205,5 +277,51 @@ Test(host, one_that_is_killed_was_in_no_task)
         ;
     cr_assert_eq(r.now->signal, SIGKILL);
     cr_assert_not(r.now->ran);
+    rig_host_fini(&r);
+}
+
+/* ---- hosts that can't be started ------------------------------------------------- */
+
+static const struct came *exit_of_next(struct rig_host *r)
+{
+    const struct came *c;
+    procs_spawn(r->procs, 2);
+    while ((c = rig_host_await(r))->tag)
+        ;
+    return c;
+}
+
+Test(host, one_without_scratch_says_why_after_a_rest_and_closes_nothing, .timeout = 60)
+{
+    struct rig_host r;
+    rig_host_init(&r, SOURCE(""), true, NULL);
+    ready(&r);
+    cr_assert_eq(rename(r.files.fast.path, strcat(strcpy((char[4200]){ 0 }, r.files.fast.path), "x")), 0);
+    int before = open("/dev/null", O_RDONLY);
+    close(STDIN_FILENO);
+    cr_assert_eq(open("/dev/null", O_RDONLY), STDIN_FILENO);
+    uint64_t began = clock_now_ns(), rests[2];
+    for (int i = 0; i < 2; i++) {
+        const struct came *c = exit_of_next(&r);
+        cr_assert(c->code == 127 && strstr(c->tail, "scratch") && strstr(c->tail, "No such file"), "%d: '%s'",
+                  c->code, c->tail);
+        rests[i] = clock_now_ns() - began;
+        began += rests[i];
+    }
+    cr_assert_geq(rests[0], PROCS_REST_MS_MIN * 1000000ull);
+    cr_assert_geq(rests[1], 2 * PROCS_REST_MS_MIN * 1000000ull);
+    cr_assert(fcntl(STDIN_FILENO, F_GETFD) >= 0 && fcntl(before, F_GETFD) >= 0);
+    rig_host_fini(&r);
+}
+
+Test(host, none_is_started_with_the_last_descriptors, .timeout = 60)
+{
+    struct rig_host r;
+    rig_host_init(&r, SOURCE(""), true, NULL);
+    ready(&r);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 64, 64 }), 0);
+    const struct came *c = exit_of_next(&r);
+    cr_assert(c->code == 127 && strstr(c->tail, "Too many open files"), "%d: '%s'", c->code, c->tail);
+    cr_assert_geq(open("/dev/null", O_RDONLY), 0, "some are left");
     rig_host_fini(&r);
 }
