@@ -6,6 +6,7 @@
 #ifndef FERRO_PLANT_PLANT_H
 #define FERRO_PLANT_PLANT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct plant {
@@ -16,6 +17,9 @@ struct plant {
 
 extern const struct plant *const plants[];
 extern const uint32_t plants_n;
+
+/* Does each switch in the cores' sources (below the working directory) have a row, and each row a switch? */
+bool plant_switches_agree(void);
 
 void plant_choose(const char *name); /* NULL: none */
 

@@ -184,6 +184,8 @@ void check_send(struct proc *p, conn_id conn, struct bytes frame)
     struct error e;
     if (frame.n > PROTO_FRAME_BYTES_MAX)
         sim_fail(p->sim, "bounds", "%s sends a frame of %u bytes", p->name, frame.n);
+    if (to && p->kind == PROC_EXECUTOR && frame.p[1] == MSG_ATTACHED)
+        map_put_u64(&p->x.attached, to->end[0]->d.app, p->x.attaching);
     if ((!to && p->kind == PROC_MANAGER) || !memchr(tags, frame.p[1], sizeof tags))
         return;
     const void *m = proto_decode(&arena, frame, &head, &e);
@@ -265,8 +267,7 @@ static bool stale(struct proc *p, const struct wire *l, struct bytes frame)
         return false;
     app = from->d.app;
     map_get_u64(&p->x.attached, app, &least);
-    if (v[0] > least)
-        map_put_u64(&p->x.attached, app, v[0]);
+    p->x.attaching = v[0];
     return v[0] < least;
 }
 

@@ -362,6 +362,7 @@ static void on_calm(struct sim *s, struct todo *t)
 {
     (void)t;
     wire_calm(s);
+    s->pace = 1; /* what is left has 120 s */
 }
 
 static void draw_hostile(struct sim *s)

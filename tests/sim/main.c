@@ -254,6 +254,11 @@ static int plants_main(const struct options *o)
             plant_work(plants[i], o->first);
         running++;
     }
+    if (!o->plant) {
+        bool agree = plant_switches_agree();
+        passed += agree;
+        failed += !agree;
+    }
     printf("%d passed, %d failed, 0 skipped\n", passed, failed);
     return failed != 0 || passed == 0;
 }

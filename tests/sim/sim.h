@@ -175,7 +175,8 @@ struct exec_state_sim {
     struct map keys;     /* own number -> public key's number in sim->pairs */
     struct map leases;   /* LEASE_OPENED said: id -> struct lease_seen, borrowed */
     struct map io_until; /* app -> when the last of its file work is done */
-    struct map attached; /* app -> highest epoch that its driver attached with */
+    struct map attached; /* app -> epoch of the last ATTACH that was answered */
+    uint64_t attaching;  /* of the one that came last */
     uint32_t slots;
     bool sees_output, draining, joined;
 };
