@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <pwd.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -96,8 +95,7 @@ int launch_open(struct launch *l, struct session *s, const char *name)
     int code;
     struct error e;
     struct app_keys keys;
-    struct passwd *pw = getpwuid(getuid());
-    struct msg_app_open open = { .name = bytes_of(name), .user = bytes_of(pw ? pw->pw_name : "") };
+    struct msg_app_open open = { .name = bytes_of(name) };
     memcpy(keys.manager, s->key.manager, KEY_BYTES);
     keypair_make(&keys.driver);
     keypair_make(&keys.fetch);

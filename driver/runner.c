@@ -6,7 +6,6 @@
 #include "driver/verbs.h"
 
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -68,7 +67,6 @@ static void configure(struct loop_config *c, const struct run *o, const struct a
                       struct joblib *lib)
 {
     const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
-    const struct passwd *pw = getpwuid(getuid());
     bool terminal = isatty(STDERR_FILENO) && (!term || strcmp(term, "dumb"));
     c->lib = lib;
     c->results_max = o->results_max;
@@ -88,7 +86,6 @@ static void configure(struct loop_config *c, const struct run *o, const struct a
         .libs = lib->libs,
         .nlibs = lib->nlibs,
         .name = lib->job->name,
-        .user = pw ? pw->pw_name : "",
     };
     memcpy(c->sched.manager_key, keys->manager, KEY_BYTES);
     c->main = (struct jobmain_config){

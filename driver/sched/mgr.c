@@ -82,9 +82,7 @@ static void on_ask_state(struct sched *s, const struct msg_ask_state *m)
 static void repeat_application(struct sched *s)
 {
     struct rec_claim *claims = arena_alloc(&s->out->arena, (s->leases.n + 1ull) * sizeof *claims);
-    struct msg_app_open m = { .app = s->config.app,
-                              .name = bytes_of(s->config.name),
-                              .user = bytes_of(s->config.user) };
+    struct msg_app_open m = { .app = s->config.app, .name = bytes_of(s->config.name) };
     MAP_EACH(&s->leases, i) {
         const struct lease *l = map_at(&s->leases, i);
         struct rec_claim *c = &claims[m.claims.n++];

@@ -16,7 +16,6 @@ static void keep_config(struct sched *s, const struct sched_config *config)
     c->manager = arena_strdup(&s->keep, c->manager ? c->manager : "");
     c->name = arena_strdup(&s->keep, c->name ? c->name : "");
     c->labels = arena_strdup(&s->keep, c->labels ? c->labels : "");
-    c->user = arena_strdup(&s->keep, c->user ? c->user : "");
     c->libs = arena_alloc(&s->keep, (c->nlibs + 1ull) * sizeof *c->libs);
     for (uint32_t i = 0; i < c->nlibs; i++) {
         c->libs[i] = config->libs[i];

@@ -78,7 +78,7 @@ struct sched_config {
     uint64_t beat_ms;          /* [1000] until WELCOME says otherwise */
     struct rec_lib *libs;      /* the job's library first; served as driver's blocks */
     uint32_t nlibs;
-    const char *name, *user;
+    const char *name;
 };
 
 struct sched;

@@ -1,4 +1,5 @@
 /* manager.c - one step: admit, fence, decode, hand to who knows. */
+#include "common/core/send.h"
 #include "manager/core/core.h"
 
 #include <errno.h>
@@ -109,12 +110,7 @@ void manager_send(struct manager *m, conn_id conn, uint8_t tag, const void *msg)
 {
     if (!map_has(&m->peers, conn))
         return;
-    struct buf *b = &m->out->scratch;
-    buf_reset(b);
-    proto_encode(b, &(struct head){ .tag = tag, .epoch = m->epoch }, msg);
-    struct action *act = actions_add(m->out, ACT_SEND);
-    act->conn = conn;
-    act->frame = (struct bytes){ arena_copy(&m->out->arena, b->p, b->n), (uint32_t)b->n };
+    actions_send(m->out, conn, (struct head){ .tag = tag, .epoch = m->epoch }, msg);
 }
 
 void manager_refuse(struct manager *m, struct peer *p, enum refusal code, uint64_t about, const char *fmt,

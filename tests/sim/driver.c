@@ -109,7 +109,6 @@ void driver_start(struct proc *p)
         .libs = &a->lib,
         .nlibs = 1,
         .name = a->name,
-        .user = "ann",
     };
     memcpy(config.manager_key, s->manager_key, KEY_BYTES);
     p->d.app = a->app;

@@ -51,7 +51,7 @@ static void open_app(struct sim *s, struct user_sim *u)
     for (int i = 0; i < KEY_BYTES; i++)
         a->fetch_secret[i] = (uint8_t)~a->fetch_key[i];
     a->opens++;
-    struct msg_app_open m = { .name = bytes_of(a->name), .user = bytes_of("ann") };
+    struct msg_app_open m = { .name = bytes_of(a->name) };
     memcpy(m.driver_key, a->driver_key, KEY_BYTES);
     memcpy(m.fetch_key, a->fetch_key, KEY_BYTES);
     memcpy(m.fetch_secret, a->fetch_secret, KEY_BYTES);

@@ -378,8 +378,7 @@ struct driven *driven_new(uint32_t slots)
                                    .executor_lost_ms = 20000,
                                    .reduce_bytes = 16 << 20,
                                    .beat_ms = 1000,
-                                   .name = "test",
-                                   .user = "u" };
+                                   .name = "test" };
     memset(&w, 0, sizeof w);
     w.s = sched_new(&config);
     w.now = 1000 * MSEC;
