@@ -47,7 +47,8 @@ int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own,
     zmq_setsockopt(sock, ZMQ_ROUTER_MANDATORY, &one, sizeof one);
     zmq_setsockopt(sock, ZMQ_BACKLOG, &backlog, sizeof backlog);
     n->router[plane].sock = sock;
-    n->router[plane].monitor = net_monitor(n, sock, "router", plane, ZMQ_EVENT_DISCONNECTED);
+    n->router[plane].monitor =
+        net_monitor(n, sock, "router", plane, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED);
     if (address[0] != '*' && address_resolve(address, numeric)) /* libzmq binds to numbers only */
         address = numeric;
     snprintf(endpoint, sizeof endpoint, "tcp://%s", address);
@@ -61,8 +62,6 @@ int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own,
     bound_text(last + strlen("tcp://"), bound, size);
     return 0;
 }
-
-/* ---- peers -------------------------------------------------------------- */
 
 static uint64_t rid_number(enum plane plane, const uint8_t rid[RID_BYTES])
 {
@@ -83,17 +82,70 @@ static uint64_t socket_cookie(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) ? 0 : cookie;
 }
 
-/* Close its connection, and nobody else's: libzmq's thread may have closed that descriptor, and any other
+/* Close a connection, and nobody else's: libzmq's thread may have closed that descriptor, and any other
  * thread may have got its number for anything.  A duplicate holds on to whatever it is while we look. */
-static void socket_shut(const struct peer *p)
+static void socket_shut(int number, uint64_t cookie)
 {
-    int fd = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
+    int fd = fcntl(number, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
         return;
-    if (p->cookie && socket_cookie(fd) == p->cookie)
+    if (cookie && socket_cookie(fd) == cookie)
         shutdown(fd, SHUT_RDWR);
     close(fd);
 }
+
+/* ---- accepted, and not heard of yet --------------------------------------- */
+
+static void heard(struct net *n, int fd)
+{
+    struct unheard *u = map_get(&n->unheard, (uint64_t)fd);
+    map_del(&n->unheard, (uint64_t)fd);
+    free(u);
+}
+
+/* libzmq counts no sockets, and a ROUTER knows a peer only by what it says. */
+static void accepted_add(struct net *n, enum plane plane, int fd)
+{
+    const struct peer *p = map_get(&n->peers_by_fd, (uint64_t)fd);
+    uint64_t cookie = socket_cookie(fd);
+    heard(n, fd); /* whoever had this number is gone */
+    struct unheard *u = p && p->cookie == cookie ? NULL : calloc(1, sizeof *u);
+    if (u) { /* its first frame may have come before this was told */
+        *u = (struct unheard){ fd, cookie, clock_now_ns() + NET_SILENT_MS * 1000000ull };
+        map_put(&n->unheard, (uint64_t)fd, u);
+    }
+    map_put_u64(&n->accepted, (uint64_t)fd, plane);
+    if (n->accepted.n <= n->accept_max)
+        return;
+    if (n->stats.cut_full++ == 0)
+        log_line(LOG_ERROR, "over %u connections, as many as descriptors allow: new ones are cut",
+                 n->accept_max);
+    socket_shut(fd, cookie);
+}
+
+static void accepted_gone(struct net *n, enum plane plane, int fd)
+{
+    uint64_t of;
+    if (!map_get_u64(&n->accepted, (uint64_t)fd, &of) || of != plane)
+        return; /* its number is a connection's of the other plane meanwhile */
+    map_del(&n->accepted, (uint64_t)fd);
+    heard(n, fd);
+}
+
+/* The first are the oldest. */
+static void silent_cut(struct net *n, uint64_t now_ns)
+{
+    MAP_EACH(&n->unheard, i) {
+        const struct unheard *u = map_at(&n->unheard, i);
+        if (u->until_ns > now_ns)
+            return;
+        n->stats.cut_silent++;
+        socket_shut(u->fd, u->cookie);
+        heard(n, u->fd);
+    }
+}
+
+/* ---- peers -------------------------------------------------------------- */
 
 static struct peer *peer_new(struct net *n, enum plane plane, const uint8_t rid[RID_BYTES], zmq_msg_t *frame)
 {
@@ -112,6 +164,7 @@ static struct peer *peer_new(struct net *n, enum plane plane, const uint8_t rid[
     map_put(&n->peers, p->conn, p);
     map_put(&n->peers_by_rid, rid_number(plane, rid), p);
     map_put(&n->peers_by_fd, (uint64_t)p->fd, p);
+    heard(n, p->fd);
     return p;
 }
 
@@ -127,7 +180,7 @@ void peer_forget(struct net *n, struct peer *p)
 /* It stays known until its socket is seen to be gone: what libzmq had queued of it must not look like a new peer. */
 void peer_cut(struct net *n, struct peer *p)
 {
-    socket_shut(p);
+    socket_shut(p->fd, p->cookie);
     p->by = NULL;
     p->checks = 0;
     p->check_ns = 1;
@@ -210,6 +263,11 @@ void accept_monitor(struct net *n, enum plane plane)
     uint16_t event;
     uint32_t fd;
     while (net_monitor_take(n->router[plane].monitor, &event, &fd)) {
+        if (event == ZMQ_EVENT_ACCEPTED) {
+            accepted_add(n, plane, (int)fd);
+            continue;
+        }
+        accepted_gone(n, plane, (int)fd);
         struct peer *p = map_get(&n->peers_by_fd, fd);
         if (!p || p->plane != plane)
             continue;
@@ -235,6 +293,7 @@ static void check(struct net *n, struct peer *p, uint64_t now_ns)
 
 void accept_checks(struct net *n, uint64_t now_ns)
 {
+    silent_cut(n, now_ns);
     if (!n->checking)
         return;
     n->checking = false;
@@ -250,7 +309,9 @@ void accept_checks(struct net *n, uint64_t now_ns)
 
 uint64_t accept_deadline(const struct net *n)
 {
-    uint64_t next = UINT64_MAX;
+    uint32_t oldest = map_next(&n->unheard, 0);
+    uint64_t next =
+        oldest == UINT32_MAX ? UINT64_MAX : ((struct unheard *)map_at(&n->unheard, oldest))->until_ns;
     if (n->checking)
         MAP_EACH(&n->peers, i) {
             const struct peer *p = map_at(&n->peers, i);

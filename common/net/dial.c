@@ -28,7 +28,7 @@ void net_dial(struct net *n, conn_id conn, enum plane plane, const char *address
     if (address_numeric(address, numeric))
         dial_start(n, d, numeric);
     else
-        resolver_ask(n->resolver, conn, address);
+        resolver_ask(n->resolver, RESOLVE_DIAL, conn, address);
 }
 
 void dial_start(struct net *n, struct dial *d, const char *numeric)

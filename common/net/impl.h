@@ -37,6 +37,13 @@ struct peer {
     int checks;
 };
 
+/* A socket that libzmq accepted, and that has said nothing yet. */
+struct unheard {
+    int fd;
+    uint64_t cookie;
+    uint64_t until_ns;
+};
+
 /* A connection that we opened. */
 struct dial {
     conn_id conn;
@@ -78,9 +85,12 @@ struct net {
     struct pair *own; /* NET_KEYS_OWN_MAX */
     struct router router[2];
     struct map peers_by_rid, peers, peers_by_fd; /* of struct peer; peers owns */
-    struct map dials;                            /* conn -> struct dial, owned */
-    struct map admitted;                         /* hash of key -> serial */
-    struct map serials;                          /* serial -> struct admitted, owned */
+    struct map accepted;                         /* descriptor -> plane, of those that are open */
+    struct map unheard;                          /* descriptor -> struct unheard, owned; the oldest first */
+    uint32_t accept_max;
+    struct map dials;    /* conn -> struct dial, owned */
+    struct map admitted; /* hash of key -> serial */
+    struct map serials;  /* serial -> struct admitted, owned */
     uint64_t next_conn, next_serial;
     struct buf downs, watches, probes; /* of struct down, watch, probe */
     struct buf items;                  /* of zmq_pollitem_t; rebuilt when dirty */
@@ -115,8 +125,11 @@ void dial_end(struct net *n, struct dial *d, enum down_reason reason, const char
 struct resolver *resolver_new(void);
 void resolver_free(struct resolver **r);
 int resolver_fd(const struct resolver *r);
-void resolver_ask(struct resolver *r, conn_id conn, const char *address);
-bool resolver_take(struct resolver *r, conn_id *conn, char numeric[64]); /* numeric "" : not found */
+enum resolve_for { RESOLVE_DIAL, RESOLVE_PROBE };
+/* `id`: the connection's or the probe's. */
+void resolver_ask(struct resolver *r, enum resolve_for what, uint64_t id, const char *address);
+/* numeric "": not found, or more was asked for at once than may be. */
+bool resolver_take(struct resolver *r, enum resolve_for *what, uint64_t *id, char numeric[64]);
 bool address_split(const char *address, char *host, size_t size, const char **port);
 bool address_resolve(const char *address, char numeric[64]); /* may block: for addresses of our own */
 bool address_numeric(const char *address,

@@ -35,8 +35,8 @@ void *net_socket(struct net *n, int type, enum plane plane, uint32_t own)
     int64_t largest = 8 << 20;
     zmq_setsockopt(sock, ZMQ_AFFINITY, &affinity, sizeof affinity);
     zmq_setsockopt(sock, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
-    set_int(sock, ZMQ_SNDHWM, NET_HWM);
-    set_int(sock, ZMQ_RCVHWM, NET_HWM);
+    set_int(sock, ZMQ_SNDHWM, plane == PLANE_DATA ? NET_DATA_HWM : NET_HWM);
+    set_int(sock, ZMQ_RCVHWM, plane == PLANE_DATA ? NET_DATA_RECEIVE_HWM : NET_HWM);
     set_int(sock, ZMQ_LINGER, LINGER_MS);
     set_int(sock, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
     set_int(sock, ZMQ_IPV6, 1);
@@ -101,7 +101,8 @@ struct net *net_new(const struct net_config *config, struct error *e)
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
-    }
+    } else
+        files.rlim_cur = RLIM_INFINITY;
     struct net *n = calloc(1, sizeof *n);
     if (!n || !(n->own = calloc(NET_KEYS_OWN_MAX, sizeof *n->own)) || !(n->ctx = zmq_ctx_new())) {
         error_sys(e, "the network can't start");
@@ -109,6 +110,9 @@ struct net *net_new(const struct net_config *config, struct error *e)
         return NULL;
     }
     n->config = *config;
+    n->accept_max = files.rlim_cur == RLIM_INFINITY || files.rlim_cur / 4 * 3 > NET_PEERS_MAX
+                        ? NET_PEERS_MAX
+                        : (uint32_t)(files.rlim_cur / 4 * 3);
     n->next_conn = n->next_serial = 1;
     zmq_ctx_set(n->ctx, ZMQ_IO_THREADS, IO_THREADS);
     zmq_ctx_set(n->ctx, ZMQ_MAX_SOCKETS, 2 * NET_DIALS_MAX + 64);
@@ -151,6 +155,8 @@ void net_free(struct net **np)
         close(((struct probe *)n->probes.p)[i].fd);
     free_all(&n->dials);
     free_all(&n->peers);
+    free_all(&n->unheard);
+    map_fini(&n->accepted);
     free_all(&n->serials);
     map_fini(&n->admitted);
     map_fini(&n->peers_by_fd);
@@ -179,6 +185,12 @@ void net_own(struct net *n, uint32_t own, const uint8_t public_key[KEY_BYTES],
     memcpy(n->own[own].public_key, public_key, KEY_BYTES);
     memcpy(n->own[own].secret, secret, KEY_BYTES);
     n->own[own].set = true;
+}
+
+void net_disown(struct net *n, uint32_t own)
+{
+    if (own < NET_KEYS_OWN_MAX)
+        explicit_bzero(&n->own[own], sizeof n->own[own]);
 }
 
 /* ---- events ------------------------------------------------------------- */
@@ -225,14 +237,15 @@ void net_watch(struct net *n, int fd, short events)
 
 /* ---- probes ------------------------------------------------------------- */
 
-void net_probe(struct net *n, uint64_t id, const char *address)
+/* `numeric` may be "": its name is not known. */
+static void probe_start(struct net *n, uint64_t id, const char *numeric)
 {
     struct probe p = { .id = id, .fd = -1, .until_ns = clock_now_ns() + 1000000000ull };
     struct sockaddr_storage to = { 0 };
-    char numeric[64], host[64];
+    char host[64];
     const char *port;
     socklen_t size = 0;
-    if (address_numeric(address, numeric) && address_split(numeric, host, sizeof host, &port)) {
+    if (address_split(numeric, host, sizeof host, &port)) {
         struct sockaddr_in *v4 = (struct sockaddr_in *)&to;
         struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&to;
         uint16_t number = htons((uint16_t)atoi(port));
@@ -249,6 +262,15 @@ void net_probe(struct net *n, uint64_t id, const char *address)
     if (p.fd < 0 || r == 0 || err != EINPROGRESS)
         p.until_ns = r < 0 && err == ECONNREFUSED ? 1 : 0; /* known already: told in the next turn */
     buf_put(&n->probes, &p, sizeof p);
+}
+
+void net_probe(struct net *n, uint64_t id, const char *address)
+{
+    char numeric[64];
+    if (address_numeric(address, numeric))
+        probe_start(n, id, numeric);
+    else
+        resolver_ask(n->resolver, RESOLVE_PROBE, id, address);
 }
 
 static void probe_told(struct net *n, size_t at, bool refused)
@@ -385,11 +407,14 @@ static long wait_ms(const struct net *n, uint64_t deadline_ns)
 
 static void resolved(struct net *n)
 {
-    conn_id conn;
+    enum resolve_for what;
+    uint64_t id;
     char numeric[64];
-    while (resolver_take(n->resolver, &conn, numeric)) {
-        struct dial *d = map_get(&n->dials, conn);
-        if (d && !d->dead && !*numeric)
+    while (resolver_take(n->resolver, &what, &id, numeric)) {
+        struct dial *d = what == RESOLVE_DIAL ? map_get(&n->dials, id) : NULL;
+        if (what == RESOLVE_PROBE)
+            probe_start(n, id, numeric);
+        else if (d && !d->dead && !*numeric)
             dial_end(n, d, DOWN_UNREACHABLE, "its name can't be resolved");
         else if (d && !d->dead)
             dial_start(n, d, numeric);

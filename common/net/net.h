@@ -19,6 +19,9 @@ enum plane { PLANE_CONTROL, PLANE_DATA };
 #define NET_DIALS_MAX 4096       /* dialled ones */
 #define NET_TURN_FRAMES_MAX 1024 /* frames taken from one socket in one turn */
 #define NET_HWM 10000            /* messages queued for one peer: past that it is cut as full */
+#define NET_DATA_HWM 128         /* the same on the data plane, where a message may be a chunk */
+#define NET_DATA_RECEIVE_HWM 32  /* chunks of one peer that wait for us: then TCP holds it back */
+#define NET_SILENT_MS 6000       /* an accepted connection that has said nothing by then is cut */
 
 struct net_config {
     void *user;
@@ -33,6 +36,8 @@ struct net_stats {
     uint64_t handshakes_admitted;
     uint64_t frames;         /* received from admitted peers and passed on */
     uint64_t frames_dropped; /* of keys revoked meanwhile, or with more than one part */
+    uint64_t cut_silent;     /* accepted ones that never said anything */
+    uint64_t cut_full;       /* accepted ones beyond what our descriptors allow */
     uint64_t peers, dials;   /* now */
 };
 
@@ -43,6 +48,7 @@ void net_free(struct net **n); /* lingers 500 ms for what was sent */
 /* Key pair number `own`, for net_bind and net_dial. */
 void net_own(struct net *n, uint32_t own, const uint8_t public_key[KEY_BYTES],
              const uint8_t secret[KEY_BYTES]);
+void net_disown(struct net *n, uint32_t own); /* wiped: nothing dials with it any more */
 
 /* Bind a plane's ROUTER to "host:port" (port 0: any).  `bound` gets "ip:port". */
 int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own, char *bound, size_t size,
@@ -66,7 +72,7 @@ void net_revoke(struct net *n,
 
 void net_watch(struct net *n, int fd, short events); /* events 0: no longer */
 
-/* connect(2) once: EV_PROBED{id} tells whether the port refused. */
+/* connect(2) once: EV_PROBED{id} tells whether the port refused.  Names are resolved as for net_dial(). */
 void net_probe(struct net *n, uint64_t id, const char *address);
 
 /* One turn: wait until something is ready or `deadline_ns` (CLOCK_BOOTTIME), then hand over what happened:

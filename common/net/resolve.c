@@ -15,7 +15,8 @@
 #define ASKS_MAX NET_DIALS_MAX
 
 struct ask {
-    conn_id conn;
+    enum resolve_for what;
+    uint64_t id;
     char address[300]; /* asked: a name; answered: numeric, or "" */
 };
 
@@ -147,17 +148,22 @@ int resolver_fd(const struct resolver *r)
     return r->fd;
 }
 
-void resolver_ask(struct resolver *r, conn_id conn, const char *address)
+void resolver_ask(struct resolver *r, enum resolve_for what, uint64_t id, const char *address)
 {
-    struct ask a = { .conn = conn };
-    snprintf(a.address, sizeof a.address, "%s", address);
+    struct ask a = { .what = what, .id = id };
     pthread_mutex_lock(&r->lock);
-    buf_put(&r->asked, &a, sizeof a);
-    pthread_cond_signal(&r->work);
+    if (r->asked.n / sizeof a >= ASKS_MAX) { /* not found, then */
+        buf_put(&r->answered, &a, sizeof a);
+        eventfd_write(r->fd, 1);
+    } else {
+        snprintf(a.address, sizeof a.address, "%s", address);
+        buf_put(&r->asked, &a, sizeof a);
+        pthread_cond_signal(&r->work);
+    }
     pthread_mutex_unlock(&r->lock);
 }
 
-bool resolver_take(struct resolver *r, conn_id *conn, char numeric[64])
+bool resolver_take(struct resolver *r, enum resolve_for *what, uint64_t *id, char numeric[64])
 {
     eventfd_t count;
     struct ask a;
@@ -166,7 +172,8 @@ bool resolver_take(struct resolver *r, conn_id *conn, char numeric[64])
     if (any) {
         r->answered.n -= sizeof a;
         memcpy(&a, r->answered.p + r->answered.n, sizeof a);
-        *conn = a.conn;
+        *what = a.what;
+        *id = a.id;
         snprintf(numeric, 64, "%.63s", a.address);
     } else
         eventfd_read(r->fd, &count);

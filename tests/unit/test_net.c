@@ -217,6 +217,14 @@ Test(net, tells_refused_from_open)
     net_probe(c->net, 2, at);
     UNTIL(s, c, c->probes == 2);
     cr_assert(c->refused);
+    char named[80];
+    snprintf(named, sizeof named, "localhost:%s", strrchr(at, ':') + 1);
+    net_probe(c->net, 3, named);
+    UNTIL(s, c, c->probes == 3);
+    cr_assert(c->refused, "its name is resolved first");
+    net_probe(c->net, 4, "no.such.host.invalid:1");
+    UNTIL(s, c, c->probes == 4);
+    cr_assert_not(c->refused);
     net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
     UNTIL(s, c, c->downs == 1);
     cr_assert_eq(c->reason, DOWN_REFUSED);
@@ -264,6 +272,73 @@ Test(net, reports_a_peer_that_does_not_read)
     }
     UNTIL(s, s, s->downs == 1);
     cr_assert_eq(s->reason, DOWN_FULL);
+    end_free(c);
+    end_free(s);
+}
+
+/* A chunk may be a MiB: a peer that takes none gets only so many. */
+Test(net, few_chunks_wait_for_a_peer)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    static char block[1 << 16];
+    char at[64];
+    struct error e;
+    cr_assert_eq(net_bind(s->net, PLANE_DATA, "127.0.0.1:0", 0, at, sizeof at, &e), 0, "%s", e.words);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    net_dial(c->net, CLIENT, PLANE_DATA, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 1);
+    net_send(c->net, CLIENT, "hello", 5);
+    UNTIL(s, c, s->frames == 1);
+    int sent = 0;
+    for (; sent < NET_HWM && s->downs == 0; sent++) { /* the client never polls */
+        net_send(s->net, s->peer, block, sizeof block);
+        net_poll(s->net, 0);
+    }
+    cr_assert_eq(s->reason, DOWN_FULL);
+    cr_assert_lt(sent, 1000, "beyond what sockets hold there are %d", NET_DATA_HWM + NET_DATA_RECEIVE_HWM);
+    end_free(c);
+    end_free(s);
+}
+
+Test(net, a_connection_that_says_nothing_is_cut)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    struct net_stats stats;
+    char at[64];
+    server_start(s, at);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    net_dial(c->net, CLIENT + 1, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 2);
+    net_send(c->net, CLIENT, "hello", 5);
+    uint64_t until = clock_now_ns() + 2 * NET_SILENT_MS * 1000000ull;
+    while (c->downs == 0 && clock_now_ns() < until) {
+        net_poll(s->net, clock_now_ns() + 20000000);
+        net_poll(c->net, clock_now_ns() + 20000000);
+    }
+    net_stats(s->net, &stats);
+    cr_assert(c->downs == 1 && c->reason == DOWN_CLOSED && stats.cut_silent == 1);
+    net_send(c->net, CLIENT, "still here", 10);
+    UNTIL(s, c, s->frames == 2);
+    end_free(c);
+    end_free(s);
+}
+
+Test(net, a_key_of_ours_that_is_gone_dials_no_more)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    char at[64];
+    server_start(s, at);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    net_own(c->net, 2, ck.public_key, ck.secret);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 2, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 1);
+    net_disown(c->net, 2);
+    net_dial(c->net, CLIENT + 1, PLANE_CONTROL, at, sk.public_key, 2, ROLE_MANAGER);
+    UNTIL(s, c, c->downs == 1);
     end_free(c);
     end_free(s);
 }
