@@ -10,7 +10,7 @@
  * in order.  The simulator (tests/sim) is another shell for the same cores.
  *
  * Everything an event points to is borrowed for the call.  Everything an action
- * points to lives in actions->arena until actions_reset().
+ * points to lives in actions->arena until actions_reset(), but for action.sealed.
  */
 #ifndef FERRO_CORE_STEP_H
 #define FERRO_CORE_STEP_H
@@ -120,13 +120,14 @@ struct event {
 enum io_op {
     IO_ADOPT =
         1,    /* host's scratch file "stage.part.attempt" becomes block `block` of `app`; result: its size */
-    IO_WRITE, /* bytes at offset of block (made when missing; IO_LAST on the final one) */
+    IO_WRITE, /* bytes at offset of block (made when missing) */
     IO_LOOK,  /* is blocks[0] there, under its root, with that size? result 0 or -errno */
     IO_LIBRARY, /* does `block`'s content hash to its name?  Then the shell keeps it sealed for hosts. 0 or -errno */
-    IO_SERVE, /* read length at offset of block and send BLOCK_DATA {tag} on conn; result: bytes, or -errno (nothing sent) */
-    IO_FREE,  /* unlink the blocks of (app, stage); stage UINT32_MAX: the application's whole directory */
-    IO_TOKEN, /* does `path` hold exactly `bytes`, inside the operator's list? result 0 or -errno */
-    IO_SYNC,  /* fsync what a host wrote for a saved part, before its report; result 0 or -errno */
+    IO_SERVE,  /* read length at offset of block and send BLOCK_DATA {tag} on conn; result: bytes, once the
+                 network has taken them, or -errno (nothing sent) */
+    IO_FREE,   /* unlink the blocks of (app, stage); stage UINT32_MAX: the application's whole directory */
+    IO_TOKEN,  /* does `path` hold exactly `bytes`, inside the operator's list? result 0 or -errno */
+    IO_SYNC,   /* fsync what a host wrote for a saved part, before its report; result 0 or -errno */
     IO_COMMIT, /* driver: rename the winners, sync the directory, write _SUCCESS; result 0 or -errno */
     IO_KEEP,   /* driver: hand `bytes` (a result or a saved part's chunk) to the API's sink */
 };
@@ -204,7 +205,8 @@ struct action {
         } call;
         int exit_code;
     };
-    struct bytes sealed;            /* HOST_SEND: a sealed memfd of these bytes goes with it */
+    struct bytes sealed;    /* HOST_SEND: a sealed memfd of these bytes goes with it; the core's own, */
+    uint64_t sealed_number; /* until its next step.  The same number: the same bytes, sealed once */
     const struct block_ref *blocks; /* HOST_SEND, IO_LOOK */
     uint32_t nblocks;
 };

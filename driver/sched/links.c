@@ -335,7 +335,7 @@ static void on_block(struct sched *s, conn_id conn, uint8_t tag, const void *m)
 {
     struct pull_result r;
     if (tag == MSG_BLOCK_DATA ? pulls_on_data(s->pulls, conn, m, s->out, &r)
-                              : pulls_on_err(s->pulls, conn, m, &r))
+                              : pulls_on_err(s->pulls, conn, m, s->out, &r))
         commit_pull_ended(s, &r);
 }
 

@@ -21,15 +21,14 @@ void app_send(struct executor *x, const struct app *a, uint8_t tag, const void *
         frame_send(x, a->control, tag, msg);
 }
 
-/* The driver has dialled anew: the old one is dead, or soon to be. */
-static void replaced(struct executor *x, conn_id old)
+void conn_cut(struct executor *x, conn_id id)
 {
-    struct conn *c = map_get(&x->conns, old);
-    actions_add(x->out, ACT_CUT)->conn = old; /* no EV_CONN_DOWN follows */
+    struct conn *c = map_get(&x->conns, id);
+    actions_add(x->out, ACT_CUT)->conn = id; /* no EV_CONN_DOWN follows */
     if (!c)
         return;
     app_conn_down(x, c);
-    map_del(&x->conns, old);
+    map_del(&x->conns, id);
     free(c);
 }
 
@@ -46,7 +45,8 @@ static void on_hello(struct executor *x, struct conn *c, const struct msg_hello 
     if (!c->data || c->role != ROLE_DRIVER)
         return;
     if (c->app->data && c->app->data != c->id)
-        replaced(x, c->app->data); /* what was asked for there is asked again here */
+        conn_cut(
+            x, c->app->data); /* the driver has dialled anew: what was asked for there is asked again here */
     c->app->data = c->id;
     libs_fetch(x, c->app);
 }
@@ -66,7 +66,7 @@ static struct rec_run *live_runs(struct executor *x, struct app *a, uint32_t *n)
     MAP_EACH(&x->jobs, i) { /* done, but its output is still being adopted */
         const struct job *j = map_at(&x->jobs, i);
         struct run r = { j->report.stage, j->report.part, 1, j->report.attempt };
-        if (j->own == a->own && (j->kind == JOB_ADOPT || j->kind == JOB_SYNC))
+        if (j->number == a->number && (j->kind == JOB_ADOPT || j->kind == JOB_SYNC))
             buf_put(&all, &r, sizeof r);
     }
     *n = (uint32_t)(all.n / sizeof(struct run));
@@ -81,31 +81,41 @@ static struct rec_run *live_runs(struct executor *x, struct app *a, uint32_t *n)
     return out;
 }
 
+/* Of those that the driver names, what it has here; each once, however often it is named. */
+static uint32_t leases_attach(struct executor *x, struct app *a, const struct msg_attach *m,
+                              struct rec_id *out)
+{
+    struct map seen = { 0 };
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->leases.n; i++) {
+        struct lease *l = map_get(&x->leases, m->leases.v[i].id);
+        if (!l || l->app != a || l->state == LEASE_CLOSING || map_has(&seen, l->lease))
+            continue;
+        map_put(&seen, l->lease, l);
+        l->state = LEASE_ATTACHED;
+        out[n++].id = l->lease;
+    }
+    map_fini(&seen);
+    return n;
+}
+
 static void on_attach(struct executor *x, struct conn *c, const struct msg_attach *m, uint64_t epoch)
 {
     struct app *a = c->app;
-    struct rec_id *leases = arena_alloc(&x->out->arena, (x->leases.n + 1) * sizeof *leases);
-    struct msg_attached back = { .app = a->app };
-    uint32_t n = 0, nlive;
+    struct rec_id *leases = arena_alloc(&x->out->arena, (m->leases.n + 1u) * sizeof *leases);
+    struct msg_attached back = { .app = a->app, .leases = { .v = leases } };
+    uint32_t nlive;
     if (a->control && a->control != c->id)
-        replaced(x, a->control);
+        conn_cut(x, a->control);
     a->control = c->id;
     a->epoch = epoch;
     done_flush(x, a); /* into what is resent below, in order */
     a->attached = true;
     beat_init(&a->beat, x->now);
-    for (uint32_t i = 0; i < m->leases.n; i++) {
-        struct lease *l = map_get(&x->leases, m->leases.v[i].id);
-        if (!l || l->app != a || l->state == LEASE_CLOSING)
-            continue;
-        l->state = LEASE_ATTACHED;
-        leases[n++].id = l->lease;
-    }
+    back.leases.n = leases_attach(x, a, m, leases);
     done_resend(x, a, m->done_seq);
     back.live.v = live_runs(x, a, &nlive);
     back.live.n = nlive;
-    back.leases.v = leases;
-    back.leases.n = n;
     app_send(x, a, MSG_ATTACHED, &back);
     MAP_EACH(&x->leases, i) {
         struct lease *l = map_at(&x->leases, i);
@@ -119,18 +129,33 @@ static void driver_data(struct executor *x, uint8_t tag, conn_id from, const voi
 {
     struct pull_result r;
     if (tag == MSG_BLOCK_DATA ? pulls_on_data(x->pulls, from, m, x->out, &r)
-                              : pulls_on_err(x->pulls, from, m, &r))
+                              : pulls_on_err(x->pulls, from, m, x->out, &r))
         pull_ended(x, &r);
+}
+
+static void on_beat(struct executor *x, struct conn *c, const struct msg_beat *m)
+{
+    frame_send(x, c->id, MSG_BEAT_ACK, &(struct msg_beat_ack){ .seq = m->seq });
+}
+
+/* On a data connection: blocks and beats, never a word on tasks. */
+static void data_frame(struct executor *x, struct conn *c, uint8_t tag, const void *m)
+{
+    switch (tag) {
+    case MSG_BLOCK_GET: on_block_get(x, c, m); break;
+    case MSG_BEAT: on_beat(x, c, m); break;
+    case MSG_BEAT_ACK: break;
+    case MSG_BLOCK_DATA:
+    case MSG_BLOCK_ERR: driver_data(x, tag, c->id, m); break;
+    default: refuse(x, c->id, REFUSE_ROLE, tag, "not on a data connection"); break;
+    }
 }
 
 static void from_driver(struct executor *x, struct conn *c, uint8_t tag, const void *m, struct bytes frame)
 {
     struct app *a = c->app;
     switch (tag) {
-    case MSG_BEAT:
-        frame_send(x, c->id, MSG_BEAT_ACK,
-                   &(struct msg_beat_ack){ .seq = ((const struct msg_beat *)m)->seq });
-        break;
+    case MSG_BEAT: on_beat(x, c, m); break;
     case MSG_BEAT_ACK: beat_echo(&a->beat, ((const struct msg_beat_ack *)m)->seq); break;
     case MSG_STAGE: on_stage(x, a, m, frame); break;
     case MSG_TASKS: on_tasks(x, a, m); break;
@@ -139,9 +164,6 @@ static void from_driver(struct executor *x, struct conn *c, uint8_t tag, const v
     case MSG_DONE_ACK: on_done_ack(x, a, m); break;
     case MSG_BLOCK_FREE: on_block_free(x, a, m); break;
     case MSG_APP_END: app_end(x, a); break;
-    case MSG_BLOCK_DATA:
-    case MSG_BLOCK_ERR: driver_data(x, tag, c->id, m); break;
-    case MSG_BYE: break;
     default: refuse(x, c->id, REFUSE_ROLE, tag, "not for an executor"); break;
     }
 }
@@ -196,13 +218,13 @@ void app_frame(struct executor *x, struct conn *c, uint8_t tag, struct bytes fra
         on_hello(x, c, m);
     else if (!c->hello)
         refuse(x, c->id, REFUSE_VERSION, tag, "HELLO first");
-    else if (tag == MSG_BLOCK_GET)
-        on_block_get(x, c, m);
-    else if (c->role != ROLE_DRIVER)
+    else if (c->role != ROLE_DRIVER && (tag != MSG_BLOCK_GET || !c->data))
         refuse(x, c->id, REFUSE_ROLE, tag, "a fetch key only fetches");
-    else if (tag == MSG_ATTACH && !c->data)
+    else if (c->data)
+        data_frame(x, c, tag, m);
+    else if (tag == MSG_ATTACH)
         on_attach(x, c, m, head.epoch);
-    else if (c->id != c->app->control && !c->data)
+    else if (c->id != c->app->control)
         refuse(x, c->id, REFUSE_NO_LEASE, tag, "ATTACH first");
     else
         from_driver(x, c, tag, m, frame);
@@ -230,7 +252,7 @@ static void app_free(struct executor *x, struct app *a)
 {
     MAP_EACH(&a->stages, i)
         stage_free(map_at(&a->stages, i));
-    app_drop_copies(x, a, UINT32_MAX);
+    app_copies_drop(x, a);
     MAP_EACH(&a->peers, i) {
         struct source *s = map_at(&a->peers, i);
         if (!x->exiting)
@@ -239,7 +261,8 @@ static void app_free(struct executor *x, struct app *a)
         buf_fini(&s->waiting);
         free(s);
     }
-    struct map *maps[] = { &a->stages, &a->copies, &a->peers };
+    own_free(x, a->own); /* nothing dials with it any more */
+    struct map *maps[] = { &a->stages, &a->copies, &a->peers, &a->shelves };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_fini(maps[i]);
     struct buf *bufs[] = { &a->unacked, &a->out_runs, &a->out_reports, &a->lib_list };
@@ -251,13 +274,10 @@ static void app_free(struct executor *x, struct app *a)
     free(a);
 }
 
-static void forget_blocks(struct executor *x, const struct app *a)
+static void forget_blocks(struct executor *x, struct app *a)
 {
-    MAP_EACH(&x->blocks, i) {
-        struct block *b = map_at(&x->blocks, i);
-        if (b->app == a)
-            block_drop(x, b);
-    }
+    MAP_EACH(&a->shelves, i)
+        stage_blocks_drop(x, a, (uint32_t)map_key(&a->shelves, i));
 }
 
 void app_settle(struct executor *x, struct app *a)

@@ -22,13 +22,15 @@
 #define LIVE_MAX 65536       /* in one ATTACHED */
 #define UNACKED_MAX 4096     /* DONEs that a driver has not acknowledged: past that nothing more is started */
 #define UNACKED_BYTES_MAX (64u << 20)
-#define JOBS_MAX 4096          /* file work under way: past that nothing more is started */
+#define JOBS_MAX 4096          /* file work under way, but for serving: past that no task is started */
 #define LOAD_MS_MAX 30000      /* a host that has not loaded its job by then is given up */
 #define SPAWN_RETRY_MS_MIN 100 /* after a host that ended before it had work */
 #define SPAWN_RETRY_MS_MAX 5000
 #define HOST_AHEAD_NS 500000 /* work that a host holds ahead */
 #define HOST_AHEAD_MAX 256
-#define SERVES_MAX 64 /* chunks under way for one connection */
+#define SERVES_MAX 64            /* chunks under way for one connection */
+#define REFUSALS_MAX 1000        /* of one connection; then it is cut */
+#define LIB_BYTES_MAX (1u << 30) /* a library's, whatever its driver says */
 #define RETRY_MS_MIN 50
 #define RETRY_MS_MAX 1000
 
@@ -51,6 +53,7 @@ enum stage_state { STAGE_CHECKING, STAGE_READY };
 
 /* One version of a STAGE: lives as long as the stage or a host that was told it. */
 struct told {
+    uint64_t number; /* never reused: names the frame's bytes */
     uint32_t refs;
     struct buf frame;   /* the whole STAGE frame */
     struct arena arena; /* holds msg's lists */
@@ -92,8 +95,9 @@ struct host {
 
 struct app {
     uint64_t app;
-    uint8_t driver_key[KEY_BYTES], fetch_key[KEY_BYTES], fetch_secret[KEY_BYTES];
-    uint32_t own;          /* number of the fetch key pair, to dial with */
+    uint64_t number; /* never reused, unlike `app`: one that comes again after its end is another */
+    uint8_t driver_key[KEY_BYTES], fetch_key[KEY_BYTES];
+    uint32_t own;          /* number of the fetch key pair, to dial with; free again after the end */
     conn_id control, data; /* the driver's; 0: none */
     bool attached;
     uint64_t born_epoch;            /* of the LEASE_OPEN that brought it: nothing older speaks for it */
@@ -101,6 +105,7 @@ struct app {
     struct beat beat;               /* judges the driver */
     bool ending;                    /* APP_END came; goes when its leases are closed */
     struct map stages;              /* -> struct stage, owned */
+    struct map shelves;             /* stage -> struct shelf, owned; none that is empty */
     struct runs queue;              /* unstarted */
     uint64_t libs_asked, libs_here; /* a bit each of lib_list */
     bool load_failed;               /* the last host could not load it: next try when there are tasks */
@@ -117,9 +122,16 @@ struct app {
     struct map peers;  /* incarnation's hash -> struct source, owned */
 };
 
+/* What a stage has here, freed with it. */
+struct shelf {
+    struct block *blocks;
+    struct copy *copies;
+};
+
 /* One block that we have: outputs of tasks. */
 struct block {
-    struct app *app; /* borrowed */
+    struct app *app;           /* borrowed */
+    struct block *prev, *next; /* of its shelf */
     struct block_id id;
     uint32_t stage;
     bool disk;
@@ -141,7 +153,8 @@ struct source {
 struct copy {
     uint64_t number; /* the pull's user number */
     struct block_id id;
-    struct app *app; /* borrowed */
+    struct app *app;          /* borrowed */
+    struct copy *prev, *next; /* of its shelf */
     uint32_t stage;
     conn_id source; /* 0: the driver */
     bool here;
@@ -167,8 +180,8 @@ struct fetch {
 enum job_kind { JOB_ADOPT, JOB_SYNC, JOB_TOKEN, JOB_LIBRARY, JOB_LOOK, JOB_SERVE, JOB_FREE };
 struct job {
     enum job_kind kind;
-    uint64_t app, host;
-    uint32_t own; /* the application's: one of the same number that came after it is another */
+    uint64_t app, number; /* of struct app */
+    uint64_t host;
     uint32_t stage, index;
     conn_id conn;
     uint64_t tag;
@@ -181,7 +194,7 @@ struct conn {
     struct app *app; /* borrowed: driver's or a fetcher's application */
     enum role role;
     bool hello, data;
-    uint32_t serving;
+    uint32_t serving, refusals;
 };
 
 struct executor {
@@ -209,11 +222,12 @@ struct executor {
     struct map sources; /* conn -> struct source, borrowed from apps */
     struct map copies;  /* number -> struct copy, borrowed from apps */
     struct pulls *pulls;
-    uint64_t next_conn, next_io, next_host, next_copy;
+    uint64_t next_conn, next_io, next_host, next_copy, next_app, next_told;
     uint64_t fill_ns, fill_ms; /* no host is started before; 0: at once */
     uint32_t next_own;
+    struct buf free_owns; /* of uint32_t, below next_own */
     uint64_t block_bytes, frames, refused;
-    uint32_t slots_used;
+    uint32_t slots_used, serving; /* serving: chunks that no connection has taken yet */
 
     struct actions *out; /* of this step */
     uint64_t now;
@@ -232,6 +246,7 @@ void member_drain(struct executor *x);
 
 /* lease.c */
 void on_lease_open(struct executor *x, const struct msg_lease_open *m);
+void own_free(struct executor *x, uint32_t own);
 void lease_close(struct executor *x, struct lease *l, uint64_t grace_ms, const char *words);
 void lease_settle(struct executor *x, struct lease *l); /* closing and no host left: LEASE_CLOSED */
 void leases_time(struct executor *x);
@@ -243,6 +258,7 @@ void app_frame(struct executor *x, struct conn *c, uint8_t tag, struct bytes fra
 void app_end(struct executor *x, struct app *a);
 void app_settle(struct executor *x, struct app *a); /* ending and no lease left: gone */
 void app_conn_down(struct executor *x, struct conn *c);
+void conn_cut(struct executor *x, conn_id id); /* one that we accepted: forgotten */
 void apps_time(struct executor *x);
 uint64_t app_deadline(const struct executor *x, const struct app *a);
 void app_send(struct executor *x, const struct app *a, uint8_t tag, const void *msg);
@@ -255,6 +271,9 @@ void on_block_free(struct executor *x, struct app *a, const struct msg_block_fre
 void block_add(struct executor *x, struct app *a, struct block_id id, uint32_t stage, uint64_t bytes,
                bool disk);
 void block_drop(struct executor *x, struct block *b);
+struct shelf *shelf_of(struct app *a, uint32_t stage); /* made when missing */
+void shelf_settle(struct app *a, uint32_t stage);      /* no shelf stays empty */
+void stage_blocks_drop(struct executor *x, struct app *a, uint32_t stage);
 void libs_fetch(struct executor *x,
                 struct app *a); /* what is neither here nor asked for, when the driver can be asked */
 bool libs_here(const struct app *a);
@@ -314,7 +333,8 @@ void sources_time(struct executor *x); /* one that owes an answer for too long i
 uint64_t sources_deadline(const struct executor *x);
 struct copy *copy_start(struct executor *x, struct app *a, const struct pull_want *want,
                         const struct rec_peer *peer);
-void app_drop_copies(struct executor *x, struct app *a, uint32_t stage); /* UINT32_MAX: all */
+void stage_copies_drop(struct executor *x, struct app *a, uint32_t stage); /* that are here */
+void app_copies_drop(struct executor *x, struct app *a);                   /* all */
 void copy_forget(struct executor *x, struct app *a,
                  struct block_id id); /* it is not what it should be: pull it anew */
 
@@ -324,7 +344,6 @@ void serve_done(struct executor *x, struct job *j, int64_t result);
 
 /* executor.c */
 uint64_t block_key(uint64_t app, struct block_id id);
-struct job *job_new(struct executor *x, enum job_kind kind, uint64_t app);
 struct app *job_app(const struct executor *x, const struct job *j); /* NULL: it is gone */
 struct action *io_start(struct executor *x, enum job_kind kind, enum io_op op, uint64_t app,
                         struct job **job);

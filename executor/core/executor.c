@@ -19,7 +19,7 @@ struct executor *executor_new(const struct executor_config *config)
         *texts[i] = arena_strdup(&x->keep, *texts[i] ? *texts[i] : "");
     x->pulls = pulls_new();
     x->next_conn = CONN_DIALLED + 1;
-    x->next_io = x->next_host = x->next_copy = 1;
+    x->next_io = x->next_host = x->next_copy = x->next_app = x->next_told = 1;
     x->next_own = 2;
     x->beat_ms = 1000;
     x->retry_ms = RETRY_MS_MIN;
@@ -62,6 +62,7 @@ void executor_free(struct executor **xp)
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_fini(maps[i]);
     actions_fini(&none);
+    buf_fini(&x->free_owns);
     pulls_free(&x->pulls);
     arena_fini(&x->in);
     arena_fini(&x->keep);
@@ -80,7 +81,7 @@ uint64_t block_key(uint64_t app, struct block_id id)
 struct app *job_app(const struct executor *x, const struct job *j)
 {
     struct app *a = map_get(&x->apps, j->app);
-    return a && a->own == j->own ? a : NULL;
+    return a && a->number == j->number ? a : NULL;
 }
 
 struct action *io_start(struct executor *x, enum job_kind kind, enum io_op op, uint64_t app, struct job **job)
@@ -91,7 +92,7 @@ struct action *io_start(struct executor *x, enum job_kind kind, enum io_op op, u
     j->kind = kind;
     j->app = app;
     const struct app *a = map_get(&x->apps, app);
-    j->own = a ? a->own : 0;
+    j->number = a ? a->number : 0;
     uint64_t id = x->next_io++;
     map_put(&x->jobs, id, j);
     struct action *act = actions_add(x->out, ACT_IO);
@@ -114,7 +115,13 @@ void frame_send(struct executor *x, conn_id conn, uint8_t tag, const void *msg)
 
 void refuse(struct executor *x, conn_id conn, enum refusal code, uint64_t about, const char *words)
 {
+    struct conn *c = map_get(&x->conns, conn);
     x->refused++;
+    if (c && c->refusals++ == 0)
+        actions_log(x->out, LOG_WARN, "refused: %s conn=%llu app=%llu", words, (unsigned long long)conn,
+                    c->app ? (unsigned long long)c->app->app : 0);
+    if (c && c->refusals > REFUSALS_MAX) /* cut when its frame is dealt with */
+        return;
     frame_send(x, conn, MSG_REFUSE,
                &(struct msg_refuse){ .code = code, .about = about, .words = bytes_of(words) });
 }
@@ -152,14 +159,18 @@ static void accepted_frame(struct executor *x, const struct event *ev)
     struct error e;
     struct conn *c = conn_of(x, ev);
     uint8_t tag = proto_admit(ev->recv.frame, ev->recv.role, &e);
-    if (!tag) {
+    if (!tag)
         refuse(x, ev->conn, e.code == EPERM ? REFUSE_ROLE : REFUSE_MALFORMED, 0, e.words);
-        return;
-    }
-    if (c->app)
+    else if (c->app)
         app_frame(x, c, tag, ev->recv.frame);
     else
         refuse(x, ev->conn, REFUSE_NO_APP, 0, "the application has ended here");
+    c = map_get(&x->conns, ev->conn); /* it may be gone meanwhile */
+    if (c && c->refusals > REFUSALS_MAX) {
+        actions_log(x->out, LOG_WARN, "cut: over %d frames were refused conn=%llu", REFUSALS_MAX,
+                    (unsigned long long)c->id);
+        conn_cut(x, c->id);
+    }
 }
 
 static void on_recv(struct executor *x, const struct event *ev)
@@ -184,8 +195,9 @@ static void on_recv(struct executor *x, const struct event *ev)
         else if (tag == MSG_REFUSE && s) { /* whatever it won't do for us: we can't fetch there */
             actions_add(x->out, ACT_CUT)->conn = ev->conn;
             source_down(x, s);
-        } else if (tag == MSG_BLOCK_DATA ? pulls_on_data(x->pulls, ev->conn, m, x->out, &r)
-                                         : tag == MSG_BLOCK_ERR && pulls_on_err(x->pulls, ev->conn, m, &r))
+        } else if (tag == MSG_BLOCK_DATA
+                       ? pulls_on_data(x->pulls, ev->conn, m, x->out, &r)
+                       : tag == MSG_BLOCK_ERR && pulls_on_err(x->pulls, ev->conn, m, x->out, &r))
             pull_ended(x, &r);
     }
 }

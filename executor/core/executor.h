@@ -2,10 +2,11 @@
  *
  * Keys by number (ACT_DIAL.own): 0 the incarnation's throw-away key, 1 the join
  * key, 2 + n the fetch key of an application (ACT_CALL EXECUTOR_KEY tells the
- * shell its secret first).  Paths, descriptors and processes are the shell's.
+ * shell its secret first; EXECUTOR_KEY_GONE that the number is free, and the
+ * secret to be wiped).  Paths, descriptors and processes are the shell's.
  *
  * EV_CALL what: EXECUTOR_DRAIN (SIGTERM).
- * ACT_CALL what: EXECUTOR_KEY (const struct executor_key *).
+ * ACT_CALL what: EXECUTOR_KEY (const struct executor_key *), EXECUTOR_KEY_GONE (const uint32_t *).
  */
 #ifndef FERRO_EXECUTOR_CORE_EXECUTOR_H
 #define FERRO_EXECUTOR_CORE_EXECUTOR_H
@@ -13,7 +14,7 @@
 #include "common/core/step.h"
 
 enum executor_call { EXECUTOR_DRAIN = 1 };
-enum executor_note { EXECUTOR_KEY = 1 };
+enum executor_note { EXECUTOR_KEY = 1, EXECUTOR_KEY_GONE };
 #define EXECUTOR_AGAIN \
     75 /* ACT_EXIT's code: this incarnation was given up; start a fresh one when its hosts are reaped */
 

@@ -59,23 +59,61 @@ static uint64_t copy_key(struct block_id id)
     return key;
 }
 
-static void copy_free(struct executor *x, struct copy *c)
+static struct copy *copy_new(struct executor *x, struct app *a, const struct pull_want *want)
 {
+    struct copy *c = calloc(1, sizeof *c);
+    if (!c)
+        abort();
+    struct shelf *f = shelf_of(a, want->stage);
+    *c = (struct copy){
+        .number = x->next_copy++, .id = want->copy, .app = a, .next = f->copies, .stage = want->stage
+    };
+    if (f->copies)
+        f->copies->prev = c;
+    f->copies = c;
+    map_put(&a->copies, copy_key(c->id), c);
+    map_put(&x->copies, c->number, c);
+    return c;
+}
+
+/* Taken off all lists; freed by copy_free(). */
+static void copy_unlist(struct executor *x, struct copy *c)
+{
+    struct app *a = c->app;
+    map_del(&a->copies, copy_key(c->id));
+    map_del(&x->copies, c->number);
+    *(c->prev ? &c->prev->next : &shelf_of(a, c->stage)->copies) = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    shelf_settle(a, c->stage);
     if (c->here)
         x->block_bytes -= c->length;
-    map_del(&x->copies, c->number);
+}
+
+static void copy_free(struct copy *c)
+{
     buf_fini(&c->waiting);
     free(c);
 }
 
-void app_drop_copies(struct executor *x, struct app *a, uint32_t stage)
+void stage_copies_drop(struct executor *x, struct app *a, uint32_t stage)
+{
+    struct shelf *f = map_get(&a->shelves, stage);
+    for (struct copy *c = f ? f->copies : NULL, *next; c; c = next) {
+        next = c->next;
+        if (!c->here)
+            continue;
+        copy_unlist(x, c);
+        copy_free(c);
+    }
+}
+
+void app_copies_drop(struct executor *x, struct app *a)
 {
     MAP_EACH(&a->copies, i) {
         struct copy *c = map_at(&a->copies, i);
-        if (stage != UINT32_MAX && (c->stage != stage || !c->here))
-            continue;
-        map_del(&a->copies, map_key(&a->copies, i));
-        copy_free(x, c);
+        copy_unlist(x, c);
+        copy_free(c);
     }
 }
 
@@ -84,8 +122,8 @@ void copy_forget(struct executor *x, struct app *a, struct block_id id)
     struct copy *c = map_get(&a->copies, copy_key(id));
     if (!c || !c->here)
         return;
-    map_del(&a->copies, copy_key(id));
-    copy_free(x, c);
+    copy_unlist(x, c);
+    copy_free(c);
 }
 
 /* The executor that has it: dialled with the application's fetch key. */
@@ -144,11 +182,9 @@ struct copy *copy_start(struct executor *x, struct app *a, const struct pull_wan
     struct copy *c = map_get(&a->copies, copy_key(want->copy));
     if (c)
         return c;
-    if (a->copies.n >= COPIES_MAX || !(c = calloc(1, sizeof *c)))
+    if (a->copies.n >= COPIES_MAX)
         return NULL;
-    *c = (struct copy){ .number = x->next_copy++, .id = want->copy, .app = a, .stage = want->stage };
-    map_put(&a->copies, copy_key(c->id), c);
-    map_put(&x->copies, c->number, c);
+    c = copy_new(x, a, want);
     struct pull_want w = *want;
     w.user = c->number;
     if (peer)
@@ -255,11 +291,11 @@ void pull_ended(struct executor *x, const struct pull_result *r)
     }
     buf_fini(&waiting);
     if (r->code) /* before libs_arrived(), which may ask for it again */
-        map_del(&c->app->copies, copy_key(c->id));
+        copy_unlist(x, c);
     if (c->stage == UINT32_MAX)
         libs_arrived(x, c, r->code, r->words);
     if (r->code)
-        copy_free(x, c);
+        copy_free(c);
 }
 
 /* ---- a host's wishes ---------------------------------------------------- */
@@ -276,7 +312,8 @@ static void want_pull(struct executor *x, struct host *h, uint32_t i, const stru
                            .conn = a->data,
                            .offset = w->offset,
                            .length = w->length,
-                           .tail = w->tail };
+                           .tail = w->tail,
+                           .bytes_max = w->length ? w->length : w->bytes };
     memcpy(p.block.b, w->block, ID_BYTES);
     memcpy(&kept, w->block, sizeof kept);
     p.copy = block_name(BLOCK_COPY, kept ^ hash, w->offset << 1 | w->tail, w->length);

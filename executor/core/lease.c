@@ -7,6 +7,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* One that is free, if any: as many as there are applications, however many there were. */
+static uint32_t own_take(struct executor *x)
+{
+    uint32_t own;
+    if (x->free_owns.n == 0)
+        return x->next_own++;
+    x->free_owns.n -= sizeof own;
+    memcpy(&own, x->free_owns.p + x->free_owns.n, sizeof own);
+    return own;
+}
+
+void own_free(struct executor *x, uint32_t own)
+{
+    struct action *call = actions_add(x->out, ACT_CALL);
+    call->call.what = EXECUTOR_KEY_GONE;
+    call->call.arg = arena_copy(&x->out->arena, &own, sizeof own);
+    buf_put(&x->free_owns, &own, sizeof own);
+}
+
 static struct app *app_open(struct executor *x, const struct msg_lease_open *m)
 {
     struct app *a = map_get(&x->apps, m->app);
@@ -14,10 +33,11 @@ static struct app *app_open(struct executor *x, const struct msg_lease_open *m)
         return a;
     if (x->apps.n >= APPS_MAX || !(a = calloc(1, sizeof *a)))
         return NULL;
-    *a = (struct app){ .app = m->app, .own = x->next_own++, .born_epoch = x->epoch, .epoch = x->epoch };
+    *a = (struct app){
+        .app = m->app, .number = x->next_app++, .own = own_take(x), .born_epoch = x->epoch, .epoch = x->epoch
+    };
     memcpy(a->driver_key, m->driver_key, KEY_BYTES);
     memcpy(a->fetch_key, m->fetch_key, KEY_BYTES);
-    memcpy(a->fetch_secret, m->fetch_secret, KEY_BYTES);
     beat_init(&a->beat, x->now);
     map_put(&x->apps, a->app, a);
     struct executor_key *key = arena_alloc(&x->out->arena, sizeof *key);

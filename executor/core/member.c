@@ -241,7 +241,7 @@ void member_frame(struct executor *x, struct bytes frame)
     case MSG_LEASE_REVOKE: on_revoke(x, m); break;
     case MSG_APP_END: on_app_end(x, ((const struct msg_app_end *)m)->app); break;
     case MSG_DRAIN: member_drain(x); break;
-    case MSG_BYE_OK: x->drain_until_ns = 0; break;
+    case MSG_BYE_OK: break; /* we are leaving already */
     case MSG_REFUSE: on_refuse(x, m); break;
     default: x->refused++; break;
     }

@@ -23,12 +23,16 @@ void on_block_get(struct executor *x, struct conn *c, const struct msg_block_get
     }
     if (m->flags & BLOCK_TAIL)
         offset = b->bytes > m->offset ? b->bytes - m->offset : 0;
-    if (c->serving >= SERVES_MAX || offset > b->bytes) {
-        answer_error(x, c->id, m->tag, BLOCK_BUSY,
-                     c->serving >= SERVES_MAX ? "too many chunks are under way" : "past its end");
+    if (offset > b->bytes) {
+        answer_error(x, c->id, m->tag, BLOCK_CORRUPT, "past its end");
+        return;
+    }
+    if (c->serving >= SERVES_MAX) {
+        answer_error(x, c->id, m->tag, BLOCK_BUSY, "too many chunks are under way");
         return;
     }
     c->serving++;
+    x->serving++;
     struct action *act = io_start(x, JOB_SERVE, IO_SERVE, c->app->app, &j);
     act->conn = c->id;
     act->io.block = id;
@@ -44,6 +48,7 @@ void on_block_get(struct executor *x, struct conn *c, const struct msg_block_get
 void serve_done(struct executor *x, struct job *j, int64_t result)
 {
     struct conn *c = map_get(&x->conns, j->conn);
+    x->serving--;
     if (!c)
         return;
     c->serving--;

@@ -25,12 +25,13 @@ void stage_free(struct stage *s)
 }
 
 /* Our own copy of the frame: the message's bytes live as long as anyone was told this version. */
-static struct told *told_new(struct bytes frame)
+static struct told *told_new(struct executor *x, struct bytes frame)
 {
     struct head head;
     struct told *t = calloc(1, sizeof *t);
     if (!t)
         abort();
+    t->number = x->next_told++;
     t->refs = 1;
     buf_put(&t->frame, frame.p, frame.n);
     t->msg = proto_decode(&t->arena, (struct bytes){ t->frame.p, frame.n }, &head, NULL);
@@ -90,10 +91,15 @@ static void lib_check(struct executor *x, struct app *a, uint32_t i)
 void libs_fetch(struct executor *x, struct app *a)
 {
     for (uint32_t i = 0; i < nlibs(a) && a->data; i++) {
-        struct pull_want want = { .app = a->app, .stage = UINT32_MAX, .conn = a->data };
+        const struct rec_lib *lib = (const struct rec_lib *)a->lib_list.p + i;
+        struct pull_want want = { .app = a->app,
+                                  .stage = UINT32_MAX,
+                                  .conn = a->data,
+                                  .bytes_max =
+                                      lib->bytes && lib->bytes < LIB_BYTES_MAX ? lib->bytes : LIB_BYTES_MAX };
         if ((a->libs_asked | a->libs_here) >> i & 1)
             continue;
-        memcpy(want.block.b, ((const struct rec_lib *)a->lib_list.p)[i].id, ID_BYTES);
+        memcpy(want.block.b, lib->id, ID_BYTES);
         want.copy = want.block;
         struct copy *c = copy_start(x, a, &want, NULL);
         if (!c)
@@ -181,7 +187,7 @@ void on_stage(struct executor *x, struct app *a, const struct msg_stage *m, stru
         executor_event(x, "stage.started", a->app, 0, s->stage, 0);
     }
     told_drop(&s->told);
-    s->told = told_new(frame);
+    s->told = told_new(x, frame);
     if (first && m->save_dir.n)
         token_check(x, a, s);
     libs_learn(a, s->told->msg);
@@ -198,21 +204,49 @@ void on_block_free(struct executor *x, struct app *a, const struct msg_block_fre
         if (stage ==
             UINT32_MAX) /* libraries', and in an IO_FREE all: only the end of the application frees those */
             continue;
+        if (!s && !map_has(&a->shelves, stage)) /* never here, or freed already */
+            continue;
         if (s) {
             map_del(&a->stages, stage);
             stage_free(s);
         }
-        app_drop_copies(x, a, stage);
-        MAP_EACH(&x->blocks, k) {
-            struct block *b = map_at(&x->blocks, k);
-            if (b->app == a && b->stage == stage)
-                block_drop(x, b);
-        }
+        stage_copies_drop(x, a, stage);
+        stage_blocks_drop(x, a, stage);
         io_start(x, JOB_FREE, IO_FREE, a->app, &j)->stage = stage;
     }
 }
 
 /* ---- what we have ---------------------------------------------------------------- */
+
+struct shelf *shelf_of(struct app *a, uint32_t stage)
+{
+    struct shelf *f = map_get(&a->shelves, stage);
+    if (f)
+        return f;
+    f = calloc(1, sizeof *f);
+    if (!f)
+        abort();
+    map_put(&a->shelves, stage, f);
+    return f;
+}
+
+void shelf_settle(struct app *a, uint32_t stage)
+{
+    struct shelf *f = map_get(&a->shelves, stage);
+    if (!f || f->blocks || f->copies)
+        return;
+    map_del(&a->shelves, stage);
+    free(f);
+}
+
+void stage_blocks_drop(struct executor *x, struct app *a, uint32_t stage)
+{
+    struct shelf *f = map_get(&a->shelves, stage);
+    for (struct block *b = f ? f->blocks : NULL, *next; b; b = next) {
+        next = b->next; /* the last one takes the shelf along */
+        block_drop(x, b);
+    }
+}
 
 /* The fast folder's budget is what is counted. */
 static uint64_t counted(const struct block *b)
@@ -230,14 +264,25 @@ void block_add(struct executor *x, struct app *a, struct block_id id, uint32_t s
     b = calloc(1, sizeof *b);
     if (!b)
         abort();
-    *b = (struct block){ a, id, stage, disk, bytes };
+    struct shelf *f = shelf_of(a, stage);
+    *b =
+        (struct block){ .app = a, .next = f->blocks, .id = id, .stage = stage, .disk = disk, .bytes = bytes };
+    if (f->blocks)
+        f->blocks->prev = b;
+    f->blocks = b;
     map_put(&x->blocks, key, b);
     x->block_bytes += counted(b);
 }
 
 void block_drop(struct executor *x, struct block *b)
 {
+    struct app *a = b->app;
+    uint32_t stage = b->stage;
     x->block_bytes -= counted(b);
-    map_del(&x->blocks, block_key(b->app->app, b->id));
+    map_del(&x->blocks, block_key(a->app, b->id));
+    *(b->prev ? &b->prev->next : &shelf_of(a, stage)->blocks) = b->next;
+    if (b->next)
+        b->next->prev = b->prev;
     free(b);
+    shelf_settle(a, stage);
 }

@@ -120,9 +120,9 @@ static void tell_stage(struct executor *x, struct host *h, const struct stage *s
     h->to_disk = to_disk;
     if (known)
         return;
-    x->out->v[x->out->n - 1].sealed =
-        (struct bytes){ arena_copy(&x->out->arena, s->told->frame.p, s->told->frame.n),
-                        (uint32_t)s->told->frame.n };
+    struct action *act = &x->out->v[x->out->n - 1];
+    act->sealed = (struct bytes){ s->told->frame.p, (uint32_t)s->told->frame.n };
+    act->sealed_number = s->told->number;
     told_drop(&h->told);
     h->told = s->told;
     h->told->refs++;
@@ -165,7 +165,7 @@ void tasks_dispatch(struct executor *x, struct app *a)
 {
     uint32_t nhosts = 0;
     if (a->queue.tasks == 0 || a->ending || a->nunacked >= UNACKED_MAX || a->unacked.n > UNACKED_BYTES_MAX ||
-        x->jobs.n >= JOBS_MAX)
+        x->jobs.n - x->serving >= JOBS_MAX)
         return;
     MAP_EACH(&x->hosts, i)
         nhosts += may_feed(map_at(&x->hosts, i), a);

@@ -366,6 +366,14 @@ Test(executor_blocks, an_output_is_adopted_before_it_is_told_and_then_served)
     const struct action *serve = rig_io_of(&r, IO_SERVE);
     cr_assert(serve && serve->io.offset == 1134 && serve->io.length == 100 && serve->io.tag == 9);
     rig_io(&r, serve->id, -5);
+    struct msg_block_get past = get;
+    past.flags = 0;
+    past.offset = 1235;
+    const struct msg_block_err *end =
+        (rig_data(&r, MSG_BLOCK_GET, &past), rig_sent(&r, RIG_DATA, MSG_BLOCK_ERR));
+    cr_assert(end && end->code == BLOCK_CORRUPT, "asking again would not help");
+    rig_data(&r, MSG_BLOCK_GET, &get);
+    rig_io(&r, rig_io_of(&r, IO_SERVE)->id, -5);
     const struct msg_block_err *err = rig_sent(&r, RIG_DATA, MSG_BLOCK_ERR);
     cr_assert(err && err->code == BLOCK_IO);
     struct rec_num stage = { 1 };
