@@ -196,7 +196,10 @@ static void proc_free(struct procs *p, struct proc *h)
     if (h->statm >= 0)
         close(h->statm);
     spawned_close(&h->at);
-    files_host_close(p->config.files, h->id);
+    if (p->config.on_scratch)
+        p->config.on_scratch(p->config.user, h->id);
+    else
+        files_host_close(p->config.files, h->id);
     map_del(&p->all, h->id);
     free(h);
 }

@@ -16,6 +16,8 @@ struct procs_config {
     struct files *files; /* borrowed */
     void *user;
     void (*on_event)(void *user, const struct event *ev); /* may call all of the below */
+    void (*on_scratch)(void *user,
+                       uint64_t host); /* is to be removed; NULL: it is, before anything goes on */
 };
 
 struct procs;

@@ -61,9 +61,13 @@ static void io_begin(struct executor_shell *s, const struct action *a)
     io_put(s->io, a);
 }
 
-static void learn_key(struct executor_shell *s, const struct executor_key *key)
+static void on_call(struct executor_shell *s, int what, const void *arg)
 {
-    net_own(s->net, key->own, key->public_key, key->secret);
+    const struct executor_key *key = arg;
+    if (what == EXECUTOR_KEY)
+        net_own(s->net, key->own, key->public_key, key->secret);
+    else if (what == EXECUTOR_KEY_GONE)
+        net_disown(s->net, *(const uint32_t *)arg);
 }
 
 static void perform(struct executor_shell *s, const struct action *a)
@@ -87,10 +91,7 @@ static void perform(struct executor_shell *s, const struct action *a)
         event_emit(a->log.words, "app", 'u', a->app, "id", 'u', a->id, "stage", 'u', (uint64_t)a->stage,
                    "part", 'u', (uint64_t)a->part, "attempt", 'u', (uint64_t)a->attempt, NULL);
         break;
-    case ACT_CALL:
-        if (a->call.what == EXECUTOR_KEY)
-            learn_key(s, a->call.arg);
-        break;
+    case ACT_CALL: on_call(s, a->call.what, a->call.arg); break;
     case ACT_EXIT:
         s->leaving = true;
         s->exit_code = a->exit_code;
@@ -116,10 +117,30 @@ static void on_event(void *user, const struct event *ev)
 
 /* ---- what is ready ---------------------------------------------------------------- */
 
-static void release_frame(void *frame, void *hint)
+/* A chunk on its way through ZeroMQ. */
+struct leaving {
+    struct io *io;
+    uint64_t id;
+    int64_t result;
+};
+
+/* Sent, or dropped with its connection: in a thread of ZeroMQ's, or in ours. */
+static void chunk_left(void *frame, void *hint)
 {
-    (void)hint;
+    struct leaving *l = hint;
+    io_served(l->io, l->id, l->result);
     free(frame);
+    free(l);
+}
+
+/* Its IO_SERVE is done when the network has taken it: so a peer's chunks under way are bounded. */
+static void chunk_send(struct executor_shell *s, const struct io_done *d)
+{
+    struct leaving *l = malloc(sizeof *l);
+    if (!l)
+        abort();
+    *l = (struct leaving){ s->io, d->id, d->result };
+    net_send_zc(s->net, d->conn, d->frame.p, d->frame.n, chunk_left, l);
 }
 
 static void io_ended(struct executor_shell *s)
@@ -127,8 +148,14 @@ static void io_ended(struct executor_shell *s)
     struct io_done d;
     uint64_t host;
     while (io_take(s->io, &d)) {
-        if (d.frame.n)
-            net_send_zc(s->net, d.conn, d.frame.p, d.frame.n, release_frame, NULL);
+        if (d.frame.n) {
+            chunk_send(s, &d);
+            continue;
+        }
+        if (d.saved) {
+            handover_saved(&s->handover, d.id, (int)d.result);
+            continue;
+        }
         step(s, &(struct event){ .kind = EV_IO_DONE, .id = d.id, .io = { d.result } });
         if (map_get_u64(&s->adopting, d.id, &host)) {
             map_del(&s->adopting, d.id);
@@ -286,13 +313,20 @@ static int sockets_open(struct executor_shell *s, struct error *e)
     return s->net ? 0 : -1;
 }
 
+static void on_scratch(void *user, uint64_t host)
+{
+    struct executor_shell *s = user;
+    io_host_close(s->io, host);
+}
+
 static int files_and_hosts(struct executor_shell *s, const uint8_t incarnation[ID_BYTES], struct error *e)
 {
     struct procs_config config = { .program = s->options->host_program,
                                    .clean = s->options->core.confine,
                                    .files = &s->files,
                                    .user = s,
-                                   .on_event = on_event };
+                                   .on_event = on_event,
+                                   .on_scratch = on_scratch };
     if (access(config.program, X_OK))
         return error_sys(e, "%s", config.program);
     if (files_open(&s->files, s->options->dir, s->options->disk, incarnation, e) ||

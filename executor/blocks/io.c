@@ -3,6 +3,7 @@
 
 #include "executor/blocks/sealed.h"
 
+#include "common/base/map.h"
 #include "common/proto/proto.h"
 
 #include <errno.h>
@@ -18,11 +19,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LIBRARY_MAX (1 << 30)
 #define THREADS 4 /* an fsync or two must not hold up chunks */
+
+/* Beyond the ACT_IOs. */
+enum errand { ERRAND_NONE, ERRAND_SAVE_OPEN, ERRAND_HOST_CLOSE };
 
 struct request {
     struct request *next;
-    struct action act; /* its pointers are ours */
+    enum errand errand;
+    struct action act; /* its pointers are ours; of an errand, its numbers only */
     struct block_ref ref;
 };
 
@@ -39,10 +45,9 @@ struct held {
     int fd;             /* library, or the output's staging folder */
     bool library;
 };
-struct stored { /* which blocks a stage has */
-    uint64_t app;
-    uint32_t stage;
-    struct block_id id;
+/* The blocks of an application: stage -> struct buf of struct block_id, owned. */
+struct stored {
+    struct map stages;
 };
 
 struct io {
@@ -54,26 +59,75 @@ struct io {
     pthread_cond_t work;
     struct request *first, **last;
     struct answer *answers, **answers_last;
+    pthread_mutex_t copies; /* where a new copy goes is settled once, whichever thread writes first */
     struct buf held;        /* of struct held */
-    struct buf stored;      /* of struct stored */
+    struct map stored;      /* application -> struct stored, owned */
     uint64_t busy[THREADS]; /* the application that each works for; 0: none */
+    bool freeing[THREADS];  /* and removes all of */
     uint64_t epoch, generation;
     bool stop;
 };
 
 /* ---- the operations ------------------------------------------------------ */
 
+static void *map_make(struct map *m, uint64_t key, size_t size)
+{
+    void *p = map_get(m, key);
+    if (!p) {
+        if (!(p = calloc(1, size)))
+            abort();
+        map_put(m, key, p);
+    }
+    return p;
+}
+
 static void remember(struct io *io, uint64_t app, uint32_t stage, struct block_id id)
 {
-    struct stored s = { app, stage, id };
     pthread_mutex_lock(&io->lock);
-    buf_put(&io->stored, &s, sizeof s);
+    struct stored *s = map_make(&io->stored, app, sizeof *s);
+    struct buf *ids = map_make(&s->stages, stage, sizeof *ids);
+    buf_put(ids, &id, sizeof id);
     pthread_mutex_unlock(&io->lock);
+}
+
+static void stored_free(struct stored *s)
+{
+    if (!s)
+        return;
+    MAP_EACH(&s->stages, i) {
+        buf_fini(map_at(&s->stages, i));
+        free(map_at(&s->stages, i));
+    }
+    map_fini(&s->stages);
+    free(s);
+}
+
+/* The stage's blocks, taken out; for the caller to free. */
+static struct buf forget_stage(struct io *io, uint64_t app, uint32_t stage)
+{
+    struct buf ids = { 0 };
+    struct stored *s = map_get(&io->stored, app);
+    struct buf *kept = s ? map_get(&s->stages, stage) : NULL;
+    if (kept) {
+        ids = *kept;
+        map_del(&s->stages, stage);
+        free(kept);
+    }
+    return ids;
+}
+
+static void forget_app(struct io *io, uint64_t app)
+{
+    struct stored *s = map_get(&io->stored, app);
+    map_del(&io->stored, app);
+    stored_free(s);
 }
 
 static int64_t do_write(struct io *io, const struct action *a)
 {
+    pthread_mutex_lock(&io->copies);
     int fd = files_open_copy(io->files, a->app, a->io.block);
+    pthread_mutex_unlock(&io->copies);
     if (fd < 0)
         return fd;
     if (a->io.offset == 0)
@@ -129,7 +183,7 @@ static int64_t do_library(struct io *io, const struct action *a)
         return fd;
     struct stat st;
     uint8_t *p =
-        fstat(fd, &st) || st.st_size == 0 || st.st_size > 1 << 30 ? NULL : malloc((size_t)st.st_size);
+        fstat(fd, &st) || st.st_size == 0 || st.st_size > LIBRARY_MAX ? NULL : malloc((size_t)st.st_size);
     int64_t r = p ? pread(fd, p, (size_t)st.st_size, 0) : -1;
     close(fd);
     struct block_id id = { { 0 } };
@@ -208,13 +262,24 @@ static char *part_name(uint32_t part, uint32_t attempt, char out[32])
     return out;
 }
 
+/* The stage's staging folder: a copy, to work with outside of the lock.  -1: none. */
+static int folder_of(struct io *io, const struct action *a)
+{
+    pthread_mutex_lock(&io->lock);
+    struct held *h = find_held(io, a->app, NULL, a->stage);
+    int dir = h ? fcntl(h->fd, F_DUPFD_CLOEXEC, 0) : -1;
+    pthread_mutex_unlock(&io->lock);
+    return dir;
+}
+
 static int64_t do_sync(struct io *io, const struct action *a)
 {
     char name[32];
-    pthread_mutex_lock(&io->lock);
-    struct held *h = find_held(io, a->app, NULL, a->stage);
-    int fd = h ? openat(h->fd, part_name(a->part, a->attempt, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-    pthread_mutex_unlock(&io->lock);
+    int dir = folder_of(io, a);
+    int fd =
+        dir < 0 ? -1 : openat(dir, part_name(a->part, a->attempt, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (dir >= 0)
+        close(dir);
     if (fd < 0)
         return -ENOENT;
     int64_t r = fsync(fd) ? -errno : 0;
@@ -245,24 +310,37 @@ static void let_go(struct io *io, uint64_t app, uint32_t stage)
     io->held.n = kept * sizeof *v;
 }
 
+/* The files themselves outside of the lock: the loop waits for it. */
 static int64_t do_free(struct io *io, const struct action *a)
 {
-    if (a->stage == UINT32_MAX)
-        files_remove_app(io->files, a->app);
+    bool all = a->stage == UINT32_MAX;
+    struct buf ids = { 0 };
     pthread_mutex_lock(&io->lock);
     let_go(io, a->app, a->stage);
-    struct stored *v = (struct stored *)io->stored.p;
-    size_t n = io->stored.n / sizeof *v, kept = 0;
-    for (size_t i = 0; i < n; i++) {
-        bool goes = v[i].app == a->app && (a->stage == UINT32_MAX || v[i].stage == a->stage);
-        if (goes && a->stage != UINT32_MAX)
-            files_remove_block(io->files, v[i].app, v[i].id);
-        if (!goes)
-            v[kept++] = v[i];
-    }
-    io->stored.n = kept * sizeof *v;
+    if (all)
+        forget_app(io, a->app);
+    else
+        ids = forget_stage(io, a->app, a->stage);
     pthread_mutex_unlock(&io->lock);
+    if (all)
+        files_remove_app(io->files, a->app);
+    for (size_t i = 0; i < ids.n / sizeof(struct block_id); i++)
+        files_remove_block(io->files, a->app, ((struct block_id *)ids.p)[i]);
+    buf_fini(&ids);
     return 0;
+}
+
+static int64_t do_save_open(struct io *io, const struct action *a)
+{
+    char name[32];
+    int dir = folder_of(io, a);
+    if (dir < 0)
+        return -ENOENT;
+    unlinkat(dir, part_name(a->part, a->attempt, name), 0);
+    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    int r = fd < 0 ? -errno : fd;
+    close(dir);
+    return r;
 }
 
 static int64_t perform(struct io *io, const struct action *a, struct io_done *d)
@@ -298,27 +376,47 @@ static void request_free(struct request *r)
     free(r);
 }
 
-/* The next request; NULL: not now.  An IO_FREE waits for what was asked for before it of that application. */
+static bool is_free(const struct request *r)
+{
+    return !r->errand && r->act.io.op == IO_FREE;
+}
+
+/* The next request; NULL: not now.  An IO_FREE waits for what was asked for before it
+ * of that application, and what comes after the removal of all waits for that: the
+ * same number may be another application's by then. */
 static struct request *next_request(struct io *io)
 {
     struct request *r = io->first;
-    for (int i = 0; r && r->act.io.op == IO_FREE && i < THREADS; i++)
-        if (io->busy[i] == r->act.app)
+    for (int i = 0; r && r->act.app && i < THREADS; i++)
+        if (io->busy[i] == r->act.app && (is_free(r) || io->freeing[i]))
             return NULL;
     if (r && !(io->first = r->next))
         io->last = &io->first;
     return r;
 }
 
+/* NULL: nobody waits for one. */
 static struct answer *answer_to(struct io *io, struct request *r)
 {
-    struct answer *an = calloc(1, sizeof *an);
-    if (!an)
-        abort();
-    an->done.id = r->act.id;
-    an->done.result = perform(io, &r->act, &an->done);
+    struct answer *an = NULL;
+    if (r->errand == ERRAND_HOST_CLOSE)
+        files_host_close(io->files, r->act.io.host);
+    else {
+        if (!(an = calloc(1, sizeof *an)))
+            abort();
+        an->done.id = r->act.id;
+        an->done.saved = r->errand == ERRAND_SAVE_OPEN;
+        an->done.result = an->done.saved ? do_save_open(io, &r->act) : perform(io, &r->act, &an->done);
+    }
     request_free(r);
     return an;
+}
+
+static void answer_put(struct io *io, struct answer *an)
+{
+    *io->answers_last = an;
+    io->answers_last = &an->next;
+    eventfd_write(io->fd, 1);
 }
 
 static void *worker(void *arg)
@@ -333,15 +431,15 @@ static void *worker(void *arg)
             continue;
         }
         io->busy[me] = r->act.app;
+        io->freeing[me] = is_free(r) && r->act.stage == UINT32_MAX;
         pthread_mutex_unlock(&io->lock);
         struct answer *an = answer_to(io, r);
         pthread_mutex_lock(&io->lock);
         io->busy[me] = 0;
         if (io->first)
             pthread_cond_broadcast(&io->work);
-        *io->answers_last = an;
-        io->answers_last = &an->next;
-        eventfd_write(io->fd, 1);
+        if (an)
+            answer_put(io, an);
     }
     pthread_cond_broadcast(&io->work);
     pthread_mutex_unlock(&io->lock);
@@ -358,6 +456,7 @@ struct io *io_new(struct files *files, const char *const *writes, struct error *
     io->last = &io->first;
     io->answers_last = &io->answers;
     pthread_mutex_init(&io->lock, NULL);
+    pthread_mutex_init(&io->copies, NULL);
     pthread_cond_init(&io->work, NULL);
     io->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     while (io->fd >= 0 && io->nthreads < THREADS &&
@@ -383,13 +482,18 @@ void io_free(struct io **iop)
     pthread_mutex_unlock(&io->lock);
     for (int i = 0; i < io->nthreads; i++)
         pthread_join(io->threads[i], NULL);
-    while (io_take(io, &d))
+    while (io_take(io, &d)) {
         buf_fini(&d.frame);
+        if (d.saved && d.result >= 0)
+            close((int)d.result);
+    }
     for (size_t i = 0; i < io->held.n / sizeof(struct held); i++)
         close(((struct held *)io->held.p)[i].fd);
     close(io->fd);
     buf_fini(&io->held);
-    buf_fini(&io->stored);
+    MAP_EACH(&io->stored, i)
+        stored_free(map_at(&io->stored, i));
+    map_fini(&io->stored);
     free(io);
 }
 
@@ -410,11 +514,27 @@ static void *copied(const void *p, size_t n)
     return c;
 }
 
-void io_put(struct io *io, const struct action *act)
+static struct request *request_new(enum errand errand)
 {
     struct request *r = calloc(1, sizeof *r);
     if (!r)
         abort();
+    r->errand = errand;
+    return r;
+}
+
+static void request_put(struct io *io, struct request *r)
+{
+    pthread_mutex_lock(&io->lock);
+    *io->last = r;
+    io->last = &r->next;
+    pthread_cond_signal(&io->work);
+    pthread_mutex_unlock(&io->lock);
+}
+
+void io_put(struct io *io, const struct action *act)
+{
+    struct request *r = request_new(ERRAND_NONE);
     r->act = *act;
     r->act.io.bytes.p = act->io.bytes.n ? copied(act->io.bytes.p, act->io.bytes.n) : NULL;
     r->act.io.path = act->io.path ? copied(act->io.path, strlen(act->io.path) + 1) : NULL;
@@ -423,10 +543,31 @@ void io_put(struct io *io, const struct action *act)
         r->ref.root = r->ref.root ? copied(r->ref.root, strlen(r->ref.root) + 1) : NULL;
         r->act.blocks = &r->ref;
     }
+    request_put(io, r);
+}
+
+void io_save_open(struct io *io, uint64_t id, uint64_t app, uint32_t stage, uint32_t part, uint32_t attempt)
+{
+    struct request *r = request_new(ERRAND_SAVE_OPEN);
+    r->act = (struct action){ .id = id, .app = app, .stage = stage, .part = part, .attempt = attempt };
+    request_put(io, r);
+}
+
+void io_host_close(struct io *io, uint64_t host)
+{
+    struct request *r = request_new(ERRAND_HOST_CLOSE);
+    r->act.io.host = host;
+    request_put(io, r);
+}
+
+void io_served(struct io *io, uint64_t id, int64_t result)
+{
+    struct answer *an = calloc(1, sizeof *an);
+    if (!an)
+        abort();
+    an->done = (struct io_done){ .id = id, .result = result };
     pthread_mutex_lock(&io->lock);
-    *io->last = r;
-    io->last = &r->next;
-    pthread_cond_signal(&io->work);
+    answer_put(io, an);
     pthread_mutex_unlock(&io->lock);
 }
 
@@ -452,24 +593,11 @@ bool io_take(struct io *io, struct io_done *out)
     return true;
 }
 
-int io_save_open(struct io *io, uint64_t app, uint32_t stage, uint32_t part, uint32_t attempt)
-{
-    char name[32];
-    pthread_mutex_lock(&io->lock);
-    struct held *h = find_held(io, app, NULL, stage);
-    if (h)
-        unlinkat(h->fd, part_name(part, attempt, name), 0);
-    int fd = h ? openat(h->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666) : -1;
-    int r = fd >= 0 ? fd : h ? -errno : -ENOENT;
-    pthread_mutex_unlock(&io->lock);
-    return r;
-}
-
 int io_library_fd(struct io *io, uint64_t app, struct block_id id)
 {
     pthread_mutex_lock(&io->lock);
     struct held *h = find_held(io, app, &id, 0);
-    int fd = h ? h->fd : -1;
+    int fd = h ? fcntl(h->fd, F_DUPFD_CLOEXEC, 0) : -1;
     pthread_mutex_unlock(&io->lock);
     return fd;
 }

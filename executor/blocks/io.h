@@ -9,8 +9,9 @@ struct io;
 struct io_done {
     uint64_t id;
     int64_t result;
-    conn_id conn;
-    struct buf frame; /* IO_SERVE: the BLOCK_DATA to send on conn; whoever takes it frees it */
+    bool saved;       /* of io_save_open(): the result is a descriptor, whoever takes it closes it */
+    conn_id conn;     /* IO_SERVE: where the frame is to go */
+    struct buf frame; /* its BLOCK_DATA; whoever takes it frees it, and says io_served() */
 };
 
 /* `writes`: folders below which saved output may be written (NULL-ended, borrowed). */
@@ -21,10 +22,16 @@ void io_put(struct io *io, const struct action *act);              /* an ACT_IO;
 int io_fd(const struct io *io);
 bool io_take(struct io *io, struct io_done *out);
 
+/* The network has let go of that chunk: only now its IO_SERVE is done.  From any thread. */
+void io_served(struct io *io, uint64_t id, int64_t result);
+
 /* In the output folder that IO_TOKEN found for this stage: a writable staging
- * file, made now (what an earlier host left of the same attempt is removed).  -errno when there is none. */
-int io_save_open(struct io *io, uint64_t app, uint32_t stage, uint32_t part, uint32_t attempt);
-/* A library that IO_LIBRARY found whole: its sealed memfd, owned by io; -1: none. */
+ * file (what an earlier host left of the same attempt is removed).  Answered as
+ * `saved`, with this id; -errno when there is none. */
+void io_save_open(struct io *io, uint64_t id, uint64_t app, uint32_t stage, uint32_t part, uint32_t attempt);
+/* A host is gone: remove its scratch folders.  Nothing is answered. */
+void io_host_close(struct io *io, uint64_t host);
+/* A library that IO_LIBRARY found whole: a copy of its sealed memfd, for the caller to close; -1: none. */
 int io_library_fd(struct io *io, uint64_t app, struct block_id id);
 
 #endif

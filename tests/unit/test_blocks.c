@@ -171,6 +171,10 @@ Test(blocks, a_library_must_be_what_it_is_called)
     int fd = io_library_fd(io, 7, right);
     cr_assert_geq(fd, 0);
     cr_assert_lt(pwrite(fd, "x", 1, 0), 0, "and can't be changed any more");
+    simple(IO_FREE, UINT32_MAX, right);
+    cr_assert_eq(io_library_fd(io, 7, right), -1);
+    cr_assert_geq(fcntl(fd, F_GETFD), 0, "a copy is the caller's own");
+    close(fd);
 }
 
 static int64_t token(const char *path, const char *says)
@@ -182,6 +186,17 @@ static int64_t token(const char *path, const char *says)
     return perform(&a).result;
 }
 
+static int save_open(uint32_t stage, uint32_t attempt)
+{
+    struct io_done d;
+    struct pollfd p = { .fd = io_fd(io), .events = POLLIN };
+    io_save_open(io, 5, 7, stage, 0, attempt);
+    while (!io_take(io, &d))
+        cr_assert_gt(poll(&p, 1, 10000), 0, "no answer");
+    cr_assert(d.saved && d.id == 5);
+    return (int)d.result;
+}
+
 Test(blocks, output_goes_only_where_the_token_is_and_the_operator_allows)
 {
     char inside[160], outside[160], part[160];
@@ -191,22 +206,22 @@ Test(blocks, output_goes_only_where_the_token_is_and_the_operator_allows)
     put(outside, "sixteen bytes it");
     cr_assert_eq(token(outside, "sixteen bytes it"), -ENOENT);
     cr_assert_eq(token(inside, "something else.."), -ESTALE);
-    cr_assert_lt(io_save_open(io, 7, 4, 0, 1), 0, "no folder was proven yet");
+    cr_assert_lt(save_open(4, 1), 0, "no folder was proven yet");
     cr_assert_eq(token(inside, "sixteen bytes it"), 0);
-    int fd = io_save_open(io, 7, 4, 0, 1);
+    int fd = save_open(4, 1);
     cr_assert_geq(fd, 0);
     cr_assert_eq(write(fd, "old", 3), 3);
     close(fd);
-    fd = io_save_open(io, 7, 4, 0, 1);
+    fd = save_open(4, 1);
     cr_assert_geq(fd, 0, "the same attempt again, by another host");
     struct stat st;
     cr_assert(fstat(fd, &st) == 0 && st.st_size == 0);
     close(fd);
-    cr_assert_lt(io_save_open(io, 7, 5, 0, 1), 0, "another stage's is not this one's");
+    cr_assert_lt(save_open(5, 1), 0, "another stage's is not this one's");
     snprintf(part, sizeof part, "%s/0.1", out);
     cr_assert_eq(access(part, F_OK), 0);
     simple(IO_FREE, 4, block_output(4, 0, 1));
-    cr_assert_lt(io_save_open(io, 7, 4, 0, 2), 0);
+    cr_assert_lt(save_open(4, 2), 0);
 }
 
 Test(blocks, a_neighbour_is_read_when_it_is_what_its_owner_says)
@@ -237,4 +252,79 @@ Test(blocks, a_starting_executor_removes_only_what_the_dead_left)
     cr_assert_eq(access(other.fast.path, F_OK), 0, "its owner lives");
     files_close(&third);
     files_close(&other);
+}
+
+/* Removing all of an application takes a while: one of the same number that comes next must not lose what it writes. */
+Test(blocks, what_comes_after_a_removal_waits_for_it)
+{
+    enum { MANY = 3000 };
+    struct pollfd p = { .fd = io_fd(io), .events = POLLIN };
+    struct io_done d;
+    struct block_id last = block_output(9, 0, 1);
+    for (uint32_t i = 0; i < MANY; i++) {
+        struct action a = { .kind = ACT_IO, .id = 1, .app = 7, .stage = 1 };
+        a.io.op = IO_WRITE;
+        a.io.block = block_output(1, i, 1);
+        a.io.bytes = bytes_of("x");
+        io_put(io, &a);
+    }
+    struct action gone = { .kind = ACT_IO, .id = 2, .app = 7, .stage = UINT32_MAX };
+    gone.io.op = IO_FREE;
+    io_put(io, &gone);
+    struct action again = { .kind = ACT_IO, .id = 3, .app = 7, .stage = 9 };
+    again.io.op = IO_WRITE;
+    again.io.block = last;
+    again.io.bytes = bytes_of("kept");
+    io_put(io, &again);
+    for (uint32_t n = 0; n < MANY + 2;) {
+        if (!io_take(io, &d)) {
+            cr_assert_gt(poll(&p, 1, 10000), 0, "no answer");
+            continue;
+        }
+        n++;
+        cr_assert_geq(d.result, 0);
+        if (d.id == 3)
+            cr_assert_eq(n, MANY + 2, "before the removal has ended");
+    }
+    int fd = files_open_block(&files, 7, last);
+    cr_assert_geq(fd, 0, "what came later is there");
+    close(fd);
+}
+
+/* Threads that write one new copy at the same time write one file. */
+Test(blocks, a_copy_written_by_many_is_one_file)
+{
+    enum { CHUNKS = 64, BYTES = 1024 };
+    static uint8_t chunk[BYTES];
+    struct pollfd p = { .fd = io_fd(io), .events = POLLIN };
+    struct io_done d;
+    struct stat st;
+    struct block_id id = block_name(BLOCK_COPY, 1, 2, 3);
+    for (uint64_t i = 0; i < CHUNKS; i++) {
+        struct action a = { .kind = ACT_IO, .id = 1, .app = 7, .stage = 1 };
+        a.io.op = IO_WRITE;
+        a.io.block = id;
+        a.io.offset = i * BYTES;
+        a.io.bytes = (struct bytes){ chunk, BYTES };
+        io_put(io, &a);
+    }
+    for (uint32_t n = 0; n < CHUNKS;)
+        if (io_take(io, &d)) {
+            cr_assert_eq(d.result, BYTES);
+            n++;
+        } else
+            cr_assert_gt(poll(&p, 1, 10000), 0, "no answer");
+    int fd = files_open_block(&files, 7, id);
+    cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+    cr_assert_eq(st.st_size, CHUNKS * BYTES);
+    close(fd);
+}
+
+Test(blocks, a_hosts_scratch_goes_in_the_background)
+{
+    char path[256];
+    put(scratch_file(3, "left", path), "x");
+    io_host_close(io, 3);
+    io_free(&io); /* waits for all that was asked for */
+    cr_assert_lt(access(path, F_OK), 0);
 }
