@@ -60,7 +60,7 @@ struct procs {
     uint32_t rest_ms; /* before those that could not be started are told so; 0: the last one could */
     bool resting;
     struct buf ids;
-    uint8_t frame[HOST_READ_BYTES_MAX];
+    uint8_t frame[HOST_FRAME_BYTES_MAX];
 };
 
 /* ---- the tail of its output ---------------------------------------------------- */

@@ -22,7 +22,7 @@
 #define PROTO_MAGIC 0xFE
 #define PROTO_FRAME_BYTES_MAX (8u << 20) /* no frame of any kind is larger */
 #define PROTO_DEPTH_MAX 16
-#define HOST_FRAME_BYTES_MAX (64u << 10) /* on a task host's socketpair */
+#define HOST_FRAME_BYTES_MAX (128u << 10) /* on a task host's socketpair: the largest report fits */
 #define HOST_FDS_MAX 64
 #define CHUNK_BYTES_MAX (1u << 20)
 #define LIBRARY_BYTES_MAX (16u << 20)

@@ -8,8 +8,6 @@
 
 #define HOST_SOCKET_FD 3
 #define HOST_BOARD_FD 4
-#define HOST_READ_BYTES_MAX \
-    (128u << 10) /* the largest report comes alone and is above HOST_FRAME_BYTES_MAX */
 
 /* A page that both map: completions are told in batches, so only this tells what
  * a host was in when it died.  User code can write to it; the executor believes

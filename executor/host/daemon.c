@@ -1,6 +1,7 @@
 /* daemon.c - see daemon.h. */
 #include "executor/host/daemon.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,6 +66,7 @@ void daemon_send(struct daemon *d, uint8_t tag, const void *msg)
 {
     struct buf frame = { 0 };
     proto_encode(&frame, &(struct head){ .tag = tag }, msg);
+    assert(frame.n <= HOST_FRAME_BYTES_MAX);
     while (send(d->fd, frame.p, frame.n, MSG_NOSIGNAL) < 0)
         if (errno == EPIPE || errno == ECONNRESET)
             _exit(0);

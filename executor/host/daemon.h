@@ -7,9 +7,9 @@
 
 struct daemon {
     int fd;
-    uint8_t frame[HOST_READ_BYTES_MAX]; /* the last one received */
-    struct arena arena;                 /* and what was decoded from it */
-    int fds[HOST_FDS_MAX];              /* that came with it; whoever handles it takes them over */
+    uint8_t frame[HOST_FRAME_BYTES_MAX]; /* the last one received */
+    struct arena arena;                  /* and what was decoded from it */
+    int fds[HOST_FDS_MAX];               /* that came with it; whoever handles it takes them over */
     int nfds;
 };
 

@@ -1,16 +1,28 @@
-/* outbox.h - completions on their way to the executor: many a message, none kept for long. */
+/* outbox.h - completions on their way to the executor: many a message, none kept for long.
+ *
+ * The worker's thread fills it, and flushes it when enough has come together.  But
+ * its next task may take for ever, so that a thread of its own, the watch, flushes
+ * what has waited for too long.  The lock is held for moments only.
+ */
 #ifndef FERRO_EXECUTOR_HOST_OUTBOX_H
 #define FERRO_EXECUTOR_HOST_OUTBOX_H
 
 #include "executor/host/daemon.h"
 
+#include <pthread.h>
+
 #define OUTBOX_TASKS_MAX 64
-#define OUTBOX_NS_MAX 200000  /* since the first that waits */
-#define OUTBOX_ALONE_NS 50000 /* tasks that take longer on average are told one by one */
+#define OUTBOX_NS_MAX 200000   /* since the first that waits */
+#define OUTBOX_ALONE_NS 50000  /* tasks that take longer on average are told one by one */
+#define OUTBOX_LATE_NS 1000000 /* between two looks of the watch, while something waits */
 
 struct outbox {
     uint64_t app;
-    uint32_t tasks, nruns, nreports;
+    pthread_mutex_t lock; /* of all below, but for average_ns */
+    pthread_cond_t waits; /* something does, and the watch sleeps */
+    bool watched, asleep;
+    struct daemon *daemon; /* borrowed */
+    uint32_t tasks, nruns, nreports, bytes;
     struct rec_run runs[OUTBOX_TASKS_MAX];
     struct rec_report reports[OUTBOX_TASKS_MAX];
     struct arena arena; /* holds what reports point to */
@@ -18,10 +30,13 @@ struct outbox {
     uint64_t average_ns;
 };
 
-void outbox_run(struct outbox *o, uint32_t stage, uint32_t part, uint32_t attempt); /* a plain success */
-void outbox_report(struct outbox *o, struct daemon *d, const struct rec_report *r); /* copied */
-/* The task that was added took `ns` and ended at `now_ns`: true when it is time to flush. */
-bool outbox_took(struct outbox *o, uint64_t ns, uint64_t now_ns);
-void outbox_flush(struct outbox *o, struct daemon *d); /* nothing when it is empty */
+void outbox_init(struct outbox *o, struct daemon *d);
+/* Begin to watch: in a thread that is confined as its caller is by now.  Without one
+ * nothing is kept back.  */
+void outbox_watch(struct outbox *o);
+/* A task ended at `now_ns` after `ns`, with a plain success; or with a report, which is copied. */
+void outbox_run(struct outbox *o, const struct rec_run *r, uint64_t ns, uint64_t now_ns);
+void outbox_report(struct outbox *o, const struct rec_report *r, uint64_t ns, uint64_t now_ns);
+void outbox_flush(struct outbox *o); /* nothing when it is empty */
 
 #endif

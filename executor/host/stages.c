@@ -26,7 +26,10 @@ void worker_assign(struct worker *w, const struct msg_host_assign *m)
     w->env.memory = m->memory;
     w->env.scratch = kept_text(w, m->scratch);
     w->env.disk = kept_text(w, m->disk);
-    if ((m->confine && confine_host(m, &e)) || loaded_open(fds, n, &w->env.library, &e))
+    bool confined = !m->confine || confine_host(m, &e) == 0;
+    if (confined)
+        outbox_watch(&w->outbox); /* a thread made before would not be confined */
+    if (!confined || loaded_open(fds, n, &w->env.library, &e))
         e.words[sizeof e.words - 1] = 0;
     daemon_send(&w->daemon, MSG_HOST_READY, &(struct msg_host_ready){ .words = bytes_of(e.words) });
 }

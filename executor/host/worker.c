@@ -122,7 +122,7 @@ static int fetch(void *user, const struct rec_want *wants, uint32_t n, struct re
     struct worker *w = user;
     const void *m;
     assert(n >= 1 && n <= HOST_FDS_MAX);
-    outbox_flush(&w->outbox, &w->daemon); /* this may take long */
+    outbox_flush(&w->outbox); /* this may take long */
     daemon_send(&w->daemon, MSG_FETCH, &(struct msg_fetch){ .wants = { wants, n } });
     for (;;) {
         uint8_t tag = daemon_recv(&w->daemon, true, &m);
@@ -167,7 +167,7 @@ static void run_task(struct worker *w, const struct rec_run *r)
     atomic_store_explicit(&w->board->running, false, memory_order_release);
     uint64_t now = w->since_ns = clock_now_ns();
     if (plain)
-        outbox_run(&w->outbox, r->stage, r->first, r->attempt);
+        outbox_run(&w->outbox, r, now - began, now);
     else {
         getrusage(RUSAGE_SELF, &use);
         report.stage = r->stage;
@@ -175,10 +175,8 @@ static void run_task(struct worker *w, const struct rec_run *r)
         report.attempt = r->attempt;
         report.ms = (now - began) / 1000000;
         report.peak_bytes = (uint64_t)use.ru_maxrss << 10;
-        outbox_report(&w->outbox, &w->daemon, &report);
+        outbox_report(&w->outbox, &report, now - began, now);
     }
-    if (outbox_took(&w->outbox, now - began, now))
-        outbox_flush(&w->outbox, &w->daemon);
 }
 
 static void next_item(struct worker *w)
@@ -206,7 +204,7 @@ void worker_run(struct worker *w)
     for (;;) {
         if (w->n == 0) {
             fflush(stdout);
-            outbox_flush(&w->outbox, &w->daemon);
+            outbox_flush(&w->outbox);
             w->since_ns = 0;
             tag = daemon_recv(&w->daemon, true, &m);
             on_message(w, tag, m);
@@ -230,6 +228,7 @@ void worker_init(struct worker *w)
         _exit(1);
     }
     close(HOST_BOARD_FD);
+    outbox_init(&w->outbox, &w->daemon);
     w->env.fetch = fetch;
     w->env.user = w;
 }

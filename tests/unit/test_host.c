@@ -83,6 +83,27 @@ Test(host, runs_tasks_and_tells_all_of_them, .timeout = 60)
     rig_host_fini(&r);
 }
 
+/* Quick tasks are told many at once; but not only when a long one behind them has ended. */
+Test(host, what_is_done_does_not_wait_for_what_runs, .timeout = 60)
+{
+    struct rig_host r;
+    rig_host_init(
+        &r, SOURCE("FILTER(slow) { (void)t; (void)key; if (fe_i64(value) == 299) pause(); return true; }"),
+        true, NULL);
+    ready(&r);
+    rig_host_stage(&r, "slow", 300);
+    rig_host_tasks(&r, 0, 300);
+    for (uint32_t told = 0; told < 299;) { /* the last one never ends */
+        const struct came *c = rig_host_await(&r);
+        cr_assert_eq(c->tag, MSG_DONE);
+        const struct msg_done *m = c->msg;
+        for (uint32_t i = 0; i < m->runs.n; i++)
+            told += m->runs.v[i].count;
+        told += m->reports.n;
+    }
+    rig_host_fini(&r);
+}
+
 Test(host, tells_an_error_with_its_words, .timeout = 60)
 {
     struct rig_host r;
