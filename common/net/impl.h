@@ -93,7 +93,7 @@ struct net {
     struct map serials;  /* serial -> struct admitted, owned */
     uint64_t next_conn, next_serial;
     struct buf downs, watches, probes; /* of struct down, watch, probe */
-    struct buf items;                  /* of zmq_pollitem_t; rebuilt when dirty */
+    struct buf items;                  /* of zmq_pollitem_t; made anew each turn */
     struct resolver *resolver;
     struct net_stats stats;
     bool checking; /* some peer has check_ns */

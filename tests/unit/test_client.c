@@ -9,6 +9,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #define ANSWERS_MS 10000
 
@@ -141,4 +143,23 @@ Test(client, an_unknown_key_and_a_closed_port_are_told_apart)
     end();
     cr_assert_null(dial(ANSWERS_MS));
     cr_assert_eq(e.code, ECONNREFUSED, "%s", e.words);
+}
+
+Test(client, who_comes_when_descriptors_are_short_is_turned_away_until_they_are_not)
+{
+    enum { LIMIT = 1024, MOST = LIMIT - LIMIT / 8 };
+    int taken[LIMIT], n = 0;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ LIMIT, LIMIT }), 0);
+    begin(FRIENDLY);
+    do
+        cr_assert_geq(taken[n] = dup(STDERR_FILENO), 0);
+    while (taken[n++] < MOST);
+    cr_assert_null(dial(ANSWERS_MS));
+    cr_assert(strstr(e.words, "no room"), "%s", e.words);
+    while (n > 0)
+        close(taken[--n]);
+    struct client *c = dial(ANSWERS_MS);
+    cr_assert_not_null(c, "%s", e.words);
+    client_close(&c);
+    end();
 }
