@@ -2,10 +2,10 @@
  *
  * Keys are read before the job's code is loaded, and given to the sockets before its main runs.
  */
+#include "common/base/service.h"
 #include "driver/loop.h"
 #include "driver/verbs.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -165,9 +165,9 @@ int driver_run(int argc, char **argv)
     int code = driver_options(&program, argc, argv, &o, &rest, &a);
     if (code < 0 && !is_complete(&o, &rest))
         code = DRIVER_USAGE;
+    if (code < 0 && o.events != UINT64_MAX && service_events_take((int)o.events, program.name))
+        code = DRIVER_USAGE;
     if (code < 0) {
-        if (o.events != UINT64_MAX)
-            fcntl((int)o.events, F_SETFD, FD_CLOEXEC); /* not for what the job's main starts */
         log_init("driver", o.verbose ? LOG_INFO : LOG_WARN, o.events == UINT64_MAX ? -1 : (int)o.events);
         code = run(&a, &o, &rest);
     }

@@ -25,6 +25,15 @@ int service_events_fd(const struct service *s)
     return s->events == UINT64_MAX ? -1 : (int)s->events;
 }
 
+int service_events_take(int fd, const char *program)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && (flags & O_ACCMODE) != O_RDONLY)
+        return fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fprintf(stderr, "%s: --events: descriptor %d is not open for writing\n", program, fd);
+    return -1;
+}
+
 int service_begin(const struct service *s, const struct options_program *p, const char *name)
 {
     enum log_level level;
@@ -33,8 +42,8 @@ int service_begin(const struct service *s, const struct options_program *p, cons
         fprintf(stderr, "%s: --log-level: '%s' is not error, warn, info or debug\n", p->name, s->level);
         return EXIT_USAGE;
     }
-    if (fd >= 0)
-        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    if (fd >= 0 && service_events_take(fd, p->name))
+        return EXIT_USAGE;
     log_init(name, level, fd);
     return -1;
 }

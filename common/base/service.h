@@ -38,4 +38,7 @@ int service_begin(const struct service *s, const struct options_program *p, cons
 
 int service_events_fd(const struct service *s); /* -1: none */
 
+/* Keep the descriptor that --events names from child processes.  -1 and one line on stderr when nothing can be written to it. */
+int service_events_take(int fd, const char *program);
+
 #endif
