@@ -129,7 +129,6 @@ enum io_op {
     IO_TOKEN,  /* does `path` hold exactly `bytes`, inside the operator's list? result 0 or -errno */
     IO_SYNC,   /* fsync what a host wrote for a saved part, before its report; result 0 or -errno */
     IO_COMMIT, /* driver: rename the winners, sync the directory, write _SUCCESS; result 0 or -errno */
-    IO_KEEP,   /* driver: hand `bytes` (a result or a saved part's chunk) to the API's sink */
 };
 
 enum action_kind {

@@ -360,8 +360,7 @@ static int64_t perform(struct io *io, const struct action *a, struct io_done *d)
     case IO_SYNC: return do_sync(io, a);
     case IO_LOOK: return do_look(a);
     case IO_FREE: return do_free(io, a);
-    case IO_COMMIT:
-    case IO_KEEP: break; /* the driver's */
+    case IO_COMMIT: break; /* the driver's */
     }
     return -ENOSYS;
 }

@@ -297,8 +297,7 @@ static int64_t executor_io(struct proc *x, const struct action *a)
     case IO_FREE: return free_blocks(x, a);
     case IO_TOKEN: return token(x, a);
     case IO_SYNC: return sync_part(map_get(&x->x.dirs, a->app), a);
-    case IO_COMMIT:
-    case IO_KEEP: break;
+    case IO_COMMIT: break;
     }
     return -ENOSYS;
 }
@@ -352,7 +351,6 @@ static int64_t driver_io(struct proc *p, struct outdir *d, const struct action *
         if (a->io.path && d)
             staging_clear(d);
         return 0;
-    case IO_KEEP: return a->io.bytes.n;
     default: return -ENOSYS;
     }
 }
@@ -408,7 +406,7 @@ static void on_io(struct sim *s, struct todo *t)
     struct kept_action *k = t->own;
     struct proc *p = t->p;
     int64_t result;
-    if (k->a.io.op != IO_FREE && k->a.io.op != IO_KEEP && fault_hits(s, FAULT_IO_FAIL)) {
+    if (k->a.io.op != IO_FREE && fault_hits(s, FAULT_IO_FAIL)) {
         result = sim_chance(s, 500000) ? -ENOSPC : -EIO;
         blame(p, &k->a);
     } else
