@@ -23,7 +23,4 @@ struct joblib {
 int joblib_open(struct joblib *l, const char *path, struct error *e);
 void joblib_close(struct joblib *l); /* its memory and descriptor; the code stays loaded */
 
-/* Does this Ferro run that job?  What joblib_open() asks of the descriptor. */
-int joblib_check(const struct ferro_job *job, const char *path, struct error *e);
-
 #endif

@@ -161,15 +161,10 @@ void emitter_reset(struct emitter *e)
     e->given = e->given_key = e->given_value = 0;
 }
 
-static struct vec column_vec(const struct fe_column *c, uint32_t row, uint32_t first)
+/* The column from row `row` on. */
+static struct vec column_from(const struct fe_column *c, uint32_t row)
 {
-    struct vec v = { .type = c->type, .data = c->data };
-    if (c->type == FERRO_TEXT) {
-        v.first = first;
-        v.end = c->end + row;
-    } else if (c->data)
-        v.data += (size_t)row * type_size(c->type);
-    return v;
+    return vec_from(&(struct vec){ .type = c->type, .data = c->data, .end = c->end }, row);
 }
 
 /* Bytes of the column before row `row`. */
@@ -202,8 +197,8 @@ const struct batch *emitter_next(struct emitter *e)
     uint32_t rows = slice_rows(e);
     e->batch = (struct batch){
         .rows = rows,
-        .key = column_vec(&t->key, e->given, e->given_key),
-        .value = column_vec(&t->value, e->given, e->given_value),
+        .key = column_from(&t->key, e->given),
+        .value = column_from(&t->value, e->given),
     };
     e->given += rows;
     e->given_key = column_at(&t->key, e->given);

@@ -58,22 +58,11 @@ static inline bool columns_full(const struct columns *c, size_t more, uint32_t r
     return c->rows && (c->rows >= rows_max || columns_bytes(c) + more > bytes_max);
 }
 
-/* A column's, a batch's rows from..from+n-1; batches without `sel`. */
-static inline struct vec vec_slice(const struct vec *v, uint32_t from)
-{
-    struct vec out = *v;
-    if (v->type != FERRO_TEXT)
-        out.data += (size_t)from * (v->type & 0x0fffffff);
-    else if (from) {
-        out.first = v->end[from - 1] + v->gap;
-        out.end += from;
-    }
-    return out;
-}
+/* A batch's rows from..from+n-1; batches without `sel`. */
 static inline struct batch batch_slice(const struct batch *b, uint32_t from, uint32_t n)
 {
-    return (struct batch){ n, NULL, b->hash ? b->hash + from : NULL, vec_slice(&b->key, from),
-                           vec_slice(&b->value, from) };
+    return (struct batch){ n, NULL, b->hash ? b->hash + from : NULL, vec_from(&b->key, from),
+                           vec_from(&b->value, from) };
 }
 
 void columns_batch(const struct columns *c, struct batch *out); /* valid until the next put or reset */

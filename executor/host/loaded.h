@@ -4,12 +4,8 @@
 
 #include "common/base/error.h"
 
-#include <stdint.h>
-
 /* Load the libraries behind `fds`: the job's first in the list, last in time.
  * `base` gets the job's load base.  0, or -1 and `e`.  Constructors run: they are user code. */
 int loaded_open(const int *fds, int n, const void **base, struct error *e);
-
-uint32_t loaded_cpu_level(void); /* x86-64-v1..v4 as 1..4; elsewhere 0 */
 
 #endif

@@ -127,7 +127,7 @@ void apps_free(struct app *a)
 {
     MAP_EACH(&a->claims, i)
         free(map_at(&a->claims, i));
-    struct map *maps[] = { &a->leases, &a->claims, &a->excluded, &a->barred };
+    struct map *maps[] = { &a->leases, &a->claims, &a->barred };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_fini(maps[i]);
     struct buf *bufs[] = { &a->library, &a->streams[0].bytes, &a->streams[1].bytes, &a->waiters,

@@ -148,7 +148,6 @@ struct app {
     uint32_t want;
     uint64_t want_memory;
     char want_labels[513];
-    struct map excluded;     /* generations of executors */
     struct map barred;       /* generation -> until when */
     uint64_t turn;           /* of sharing, in which it was last served */
     uint32_t slots, granted; /* of leases that open, are held or granted; granted alone */

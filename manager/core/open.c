@@ -117,9 +117,6 @@ void open_on_ask(struct manager *m, struct peer *p, const void *msg)
     a->want = ask->slots;
     a->want_memory = ask->memory;
     bytes_text(ask->labels, a->want_labels, sizeof a->want_labels);
-    map_clear(&a->excluded);
-    for (uint32_t i = 0; i < ask->exclude.n; i++)
-        map_put_u64(&a->excluded, ask->exclude.v[i].id, 1);
     share_look(m, a);
 }
 

@@ -37,8 +37,7 @@ bool waits_labels(const char *has, const char *wants)
 static bool is_barred(const struct manager *m, const struct executor *x, const struct app *a)
 {
     uint64_t until;
-    return map_has(&a->excluded, x->generation) ||
-           (map_get_u64(&a->barred, x->generation, &until) && m->now < until);
+    return map_get_u64(&a->barred, x->generation, &until) && m->now < until;
 }
 
 uint32_t waits_free(const struct executor *x)

@@ -1,5 +1,6 @@
 /* test_joblib.c - which libraries are jobs that this Ferro can run, and what it says of the others. */
 #include "driver/joblib.h"
+#include "engine/descriptor.h"
 
 #include <criterion/criterion.h>
 #include <dlfcn.h>
@@ -22,7 +23,7 @@ static struct ferro_job good(void)
 static void expect_refused(struct ferro_job job, const char *words)
 {
     struct error e;
-    cr_assert_eq(joblib_check(&job, "x.so", &e), -1);
+    cr_assert_eq(ferro_job_check(&job, "x.so", &e), -1);
     cr_assert(strstr(e.words, "x.so") && strstr(e.words, words), "%s", e.words);
 }
 
@@ -30,7 +31,7 @@ Test(joblib, the_descriptor_is_checked_field_by_field)
 {
     struct error e;
     struct ferro_job job = good();
-    cr_assert_eq(joblib_check(&job, "x.so", &e), 0, "%s", e.words);
+    cr_assert_eq(ferro_job_check(&job, "x.so", &e), 0, "%s", e.words);
     job = good();
     job.magic++;
     expect_refused(job, "FERRO_JOB");
