@@ -2,13 +2,20 @@
 #include "driver/jobmain.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#define CRASH_HEARD_MS 2000 /* a loop that isn't caught up in what crashed hears of it sooner */
+#define CRASH_END_MS 60000  /* to close the application, for which the scheduler gives itself half as long */
+#define CRASH_STACK_BYTES 65536
+#define CRASH_EXIT 3 /* the job failed */
 
 struct jobmain {
     struct jobmain_config config;
@@ -22,6 +29,9 @@ struct jobmain {
     struct job_outcome *outcome; /* of the action that waits; NULL: none, or answered */
     bool over, exiting;
     struct error why;
+    /* of signal handlers */
+    pthread_t loop; /* whoever started this one */
+    volatile sig_atomic_t crashed, crash_heard;
 };
 
 static void post(struct jobmain *j, struct jobmain_post what)
@@ -102,11 +112,63 @@ static void say(void *user, const char *words)
 
 static struct jobmain *of_process; /* for on_exit(), which nothing takes back */
 
+static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+enum { CRASHES = sizeof crashes / sizeof *crashes };
+static struct sigaction before[CRASHES];    /* what the process did at these signals */
+static char crash_stack[CRASH_STACK_BYTES]; /* of main's thread: it may have used up its own */
+
+/* Not main's doing: as if there were no handler. */
+static void crash_pass(int sig, const siginfo_t *info)
+{
+    for (int i = 0; i < CRASHES; i++)
+        if (crashes[i] == sig)
+            sigaction(sig, &before[i], NULL);
+    if (info->si_code <= 0) /* it was sent: nothing repeats it when we return */
+        raise(sig);
+}
+
+static void wait_while(const volatile sig_atomic_t *flag, sig_atomic_t value, int ms)
+{
+    for (int waited = 0; *flag == value && waited < ms; waited += 10)
+        poll(NULL, 0, 10);
+}
+
+/* The loop closes the application and leaves the process.  What it needs may have been left locked by what
+ * crashed (an allocator's lock), so that this thread doesn't rely on it.  Only calls that are safe in a handler. */
+static void on_crash(int sig, siginfo_t *info, void *context)
+{
+    static const char words[] = "ferro: the job's main crashed\n";
+    struct jobmain *j = of_process;
+    (void)context;
+    if (!j || pthread_equal(pthread_self(), j->loop)) {
+        crash_pass(sig, info);
+        return;
+    }
+    if (!j->crashed)
+        j->crashed = sig;
+    eventfd_write(j->fd, 1);
+    wait_while(&j->crash_heard, 0, CRASH_HEARD_MS);
+    if (j->crash_heard)
+        wait_while(&j->crash_heard, 1, CRASH_END_MS);
+    else if (write(STDERR_FILENO, words, sizeof words - 1) < 0)
+        _exit(CRASH_EXIT);
+    _exit(CRASH_EXIT);
+}
+
+static void catch_crashes(void)
+{
+    struct sigaction on = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    for (int i = 0; i < CRASHES; i++)
+        sigaction(crashes[i], &on, &before[i]);
+}
+
 static void *thread(void *arg)
 {
     struct jobmain *j = arg;
-    int code = ferro_job_main(j->config.job, j->config.argc, j->config.argv, &j->runtime);
-    post(j, (struct jobmain_post){ .what = JOBMAIN_ENDED, .code = code });
+    int returned = 0;
+    sigaltstack(&(stack_t){ .ss_sp = crash_stack, .ss_size = sizeof crash_stack }, NULL);
+    int code = ferro_job_main(j->config.job, j->config.argc, j->config.argv, &j->runtime, &returned);
+    post(j, (struct jobmain_post){ .what = JOBMAIN_ENDED, .code = code, .returned = returned });
     return NULL;
 }
 
@@ -121,7 +183,8 @@ static void on_main_exit(int status, void *arg)
     pthread_mutex_lock(&j->lock);
     j->exiting = true;
     pthread_mutex_unlock(&j->lock);
-    post(j, (struct jobmain_post){ .what = JOBMAIN_ENDED, .code = status & 255, .exited = true });
+    post(j, (struct jobmain_post){
+                .what = JOBMAIN_ENDED, .code = status & 255, .returned = status, .exited = true });
     pthread_mutex_lock(&j->lock);
     while (!j->over)
         pthread_cond_wait(&j->answered, &j->lock);
@@ -153,8 +216,10 @@ struct jobmain *jobmain_start(const struct jobmain_config *config, struct error 
     pthread_mutex_init(&j->lock, NULL);
     pthread_cond_init(&j->answered, NULL);
     j->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    j->loop = pthread_self();
     of_process = j;
     on_exit(on_main_exit, NULL);
+    catch_crashes();
     if (j->fd < 0 || (errno = pthread_create(&j->thread, NULL, thread, j))) {
         error_sys(e, "a thread for the job's main can't be started");
         of_process = NULL;
@@ -180,6 +245,13 @@ struct jobmain_post *jobmain_take(struct jobmain *j)
         j->last = &j->first;
     pthread_mutex_unlock(&j->lock);
     return p;
+}
+
+int jobmain_crashed(struct jobmain *j)
+{
+    if (j->crashed)
+        j->crash_heard = 1;
+    return j->crashed;
 }
 
 void jobmain_answer(struct jobmain *j, const struct job_outcome *outcome)
@@ -230,7 +302,7 @@ bool jobmain_join(struct jobmain **jp, uint64_t ms)
     pthread_mutex_lock(&j->lock);
     bool exiting = j->exiting;
     pthread_mutex_unlock(&j->lock);
-    if (exiting || pthread_timedjoin_np(j->thread, NULL, &until))
+    if (exiting || j->crashed || pthread_timedjoin_np(j->thread, NULL, &until))
         return false;
     *jp = of_process = NULL;
     while ((p = jobmain_take(j)))

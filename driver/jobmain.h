@@ -40,7 +40,8 @@ struct jobmain_post {
     struct staging *staging;
     const struct job_spec *job;
     int code;
-    bool exited; /* by exit(): `code` is what it was called with */
+    int returned; /* what main itself returned, or called exit() with */
+    bool exited;  /* by exit() */
 };
 
 struct jobmain;
@@ -48,6 +49,10 @@ struct jobmain;
 struct jobmain *jobmain_start(const struct jobmain_config *config, struct error *e);
 int jobmain_fd(const struct jobmain *j);
 struct jobmain_post *jobmain_take(struct jobmain *j); /* in order; NULL: none. free() it */
+
+/* The signal that main has crashed with, 0: it hasn't.  Its thread never runs again; should the caller not leave
+ * the process within a minute, or not ask within two seconds, the crash itself ends it with code 3. */
+int jobmain_crashed(struct jobmain *j);
 
 /* The job that runs has ended so; `outcome` is copied, its results are the job thread's from now on. */
 void jobmain_answer(struct jobmain *j, const struct job_outcome *outcome);

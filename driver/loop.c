@@ -21,6 +21,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#define EXIT_FAILED 3   /* cli/verb.h */
 #define OWN_DRIVER 0    /* sched.h: keys by number */
 #define STAGINGS_MAX 8  /* outputs opened and not run: more than one only when main has threads */
 #define MAIN_END_MS 200 /* a main that is told that all is over has this long to return */
@@ -57,7 +58,7 @@ struct loop {
     char said[256];       /* the scheduler's last error: a story that is the same isn't told again */
     char last_words[512]; /* the last that main said: its thread's, until it has ended */
     bool main_ended, main_exited, over;
-    int main_code, exit_code;
+    int main_code, main_returned, exit_code;
 };
 
 static void step(struct loop *l, const struct event *ev);
@@ -210,17 +211,38 @@ static void job_settle(struct loop *l)
     jobmain_answer(l->main, &outcome);
 }
 
+/* In words, how main ended by itself, not well. */
+static void main_words(const struct loop *l, char *out, size_t size)
+{
+    snprintf(out, size, "%s: its main %s %d", l->config.progress.name,
+             l->main_exited ? "called exit() with" : "returned", l->main_returned);
+}
+
+static void on_main_crashed(struct loop *l, int sig)
+{
+    char words[128];
+    const char *name = sigabbrev_np(sig);
+    snprintf(words, sizeof words, "%s: its main was killed by SIG%s", l->config.progress.name,
+             name ? name : "?");
+    struct sched_close close = { .exit_code = EXIT_FAILED, .words = words };
+    l->main_ended = true;
+    l->main_code = EXIT_FAILED;
+    progress_error(l->progress, words);
+    step(l, &(struct event){ .kind = EV_CALL, .call = { .what = SCHED_CLOSE, .arg = &close } });
+}
+
 static void on_main_ended(struct loop *l, const struct jobmain_post *p)
 {
-    char words[64] = "";
+    char words[128] = "";
     struct sched_close close = { .exit_code = (uint32_t)p->code, .words = words };
     l->main_ended = true;
     l->main_exited = p->exited;
     l->main_code = p->code;
-    if (p->code == 3)
+    l->main_returned = p->returned;
+    if (p->code == EXIT_FAILED)
         close.words = *l->story.words ? l->story.words : l->last_words;
     else if (p->code)
-        snprintf(words, sizeof words, "the job's main ended with %d", p->code);
+        main_words(l, words, sizeof words);
     step(l, &(struct event){ .kind = EV_CALL, .call = { .what = SCHED_CLOSE, .arg = &close } });
 }
 
@@ -244,6 +266,9 @@ static void on_main(struct loop *l)
 {
     for (struct jobmain_post *p; !l->over && (p = jobmain_take(l->main)); free(p))
         on_post(l, p);
+    int crashed = jobmain_crashed(l->main);
+    if (crashed && !l->main_ended && !l->over)
+        on_main_crashed(l, crashed);
 }
 
 /* ---- what the core asks for ------------------------------------------------------------- */
@@ -468,9 +493,9 @@ int loop_run(struct loop *l)
         l->exit_code = 128 + l->signal;
     if (l->exit_code == 0)
         progress_last(l->progress, clock_now_ns());
-    else if (l->main_ended && l->main_code && l->main_code != 3) {
+    else if (l->main_ended && l->main_code && l->main_code != EXIT_FAILED) {
         char words[128];
-        snprintf(words, sizeof words, "%s: its main ended with %d", l->config.progress.name, l->main_code);
+        main_words(l, words, sizeof words);
         progress_error(l->progress, words);
     }
     return l->exit_code;

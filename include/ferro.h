@@ -25,7 +25,8 @@
  *   computed until an action, nothing needs to be freed.
  * - Builders never fail loudly.  A builder given a bad argument, or a bad
  *   dataset, returns a dataset that carries the error; the action on it fails
- *   and reports it with the file and line of the builder.  NULL is never returned.
+ *   and reports it with the file and line of the builder.  NULL is never returned, and
+ *   is such a bad dataset where it is given.
  * - Actions return 0, or -1 after they have said what failed on stderr; a job's
  *   main then normally returns -1 too.
  * - A slice given to a user function is valid until that function returns.

@@ -18,7 +18,7 @@
 /* One action under way. */
 struct action_run {
     fe_set *set;
-    const char *name; /* "fe_count" */
+    const char *name; /* "count" */
     fe_place place;
     struct plan_node sink;
     struct arena arena; /* the plan */
@@ -26,10 +26,13 @@ struct action_run {
     struct job_outcome outcome;
 };
 
+/* `name`: without "fe_". */
 static struct action_run action(fe_set *set, const char *name, enum op_code op, fe_place place)
 {
-    return (
-        struct action_run){ .set = set, .name = name, .place = place, .sink = set_node(set->app, op, place) };
+    set = set_given(set, name, place);
+    return (struct action_run){
+        .set = set, .name = name, .place = place, .sink = set_node(set->app, op, name, place)
+    };
 }
 
 static int say_failed(struct action_run *a, const char *words)
@@ -42,7 +45,7 @@ static int say_failed(struct action_run *a, const char *words)
 static int __attribute__((format(printf, 2, 3))) action_fail(struct action_run *a, const char *fmt, ...)
 {
     char words[2 * ERROR_WORDS_MAX];
-    int n = snprintf(words, ERROR_WORDS_MAX, "%s:%d: %s: ", a->sink.file, a->place.line, a->name);
+    int n = snprintf(words, ERROR_WORDS_MAX, "%s:%d: fe_%s: ", a->sink.file, a->place.line, a->name);
     n = n < ERROR_WORDS_MAX ? n : ERROR_WORDS_MAX - 1;
     va_list ap;
     va_start(ap, fmt);
@@ -81,7 +84,9 @@ static void action_end(struct action_run *a)
 
 int fe_count_at(fe_set *set, int64_t *out, fe_place place)
 {
-    struct action_run a = action(set, "fe_count", OP_COUNT, place);
+    struct action_run a = action(set, "count", OP_COUNT, place);
+    if (!out)
+        return action_fail(&a, "there is no place for the result: `out` is NULL");
     int failed = action_plan(&a, STAGE_RESULT) || action_go(&a);
     *out = 0;
     for (uint64_t i = 0; !failed && i < a.outcome.nresults; i++) {
@@ -102,6 +107,8 @@ int fe_count_at(fe_set *set, int64_t *out, fe_place place)
 static int rows_get(struct action_run *a, fe_rows **out)
 {
     struct error e;
+    if (!out)
+        return action_fail(a, "there is no place for the records: `out` is NULL");
     *out = NULL;
     int failed = action_plan(a, STAGE_RESULT);
     a->job.take_rows = a->sink.limit;
@@ -117,17 +124,18 @@ static int rows_get(struct action_run *a, fe_rows **out)
 
 int fe_collect_at(fe_set *set, fe_rows **out, fe_place place)
 {
-    struct action_run a = action(set, "fe_collect", OP_COLLECT, place);
+    struct action_run a = action(set, "collect", OP_COLLECT, place);
     return rows_get(&a, out);
 }
 
 int fe_take_at(fe_set *set, size_t n, fe_rows **out, fe_place place)
 {
     struct error e;
-    struct action_run a = action(set, "fe_take", OP_COLLECT, place);
+    struct action_run a = action(set, "take", OP_COLLECT, place);
     a.sink.limit = n;
-    if (n)
+    if (n || !out)
         return rows_get(&a, out);
+    set = a.set;
     *out = NULL;
     if (set->error)
         return say_failed(&a, set->error);
@@ -184,11 +192,14 @@ static int results_merge(struct action_run *a, fe_merge *fn, void *acc, bool *em
 
 int fe_reduce_at(fe_set *set, fe_merge *fn, void *acc, bool *empty, fe_place place)
 {
-    struct action_run a = action(set, "fe_reduce", OP_REDUCE, place);
+    struct action_run a = action(set, "reduce", OP_REDUCE, place);
     char type[TYPE_NAME_MAX];
-    fe_set *checked = set_new(set->app, OP_REDUCE, place, set->node.key, set->node.value);
+    set = a.set;
+    fe_set *checked = set_new(set->app, OP_REDUCE, "reduce", place, set->node.key, set->node.value);
     checked->error = set->error;
     a.sink.fn = set_fn(checked, (const void *)fn);
+    if (!acc)
+        set_fail(checked, "there is no place for the result: `acc` is NULL");
     if (type_size(set->node.value) == 0)
         set_fail(checked, "values must have a fixed size to be merged, these are %s",
                  type_name(set->node.value, type));
@@ -241,7 +252,7 @@ static int save(struct action_run *a, const char *dir)
 
 int fe_save_text_at(fe_set *set, const char *dir, fe_place place)
 {
-    struct action_run a = action(set, "fe_save_text", OP_SAVE_TEXT, place);
+    struct action_run a = action(set, "save_text", OP_SAVE_TEXT, place);
     int failed;
     if (!dir || !*dir)
         failed = action_fail(&a, "no folder is named");

@@ -8,13 +8,20 @@
 
 enum { EXIT_OK = 0, EXIT_MAIN = 1, EXIT_JOB = 3 };
 
-int ferro_job_main(const struct ferro_job *job, int argc, char **argv, const struct runtime *runtime)
+fe_app *app_current;
+
+int ferro_job_main(const struct ferro_job *job, int argc, char **argv, const struct runtime *runtime,
+                   int *returned)
 {
     Dl_info info;
     fe_app app = { .runtime = runtime };
     app.library = dladdr(job, &info) ? info.dli_fbase : NULL;
+    app_current = &app;
     int code = job->main(&app, argc, argv);
+    app_current = NULL;
     fflush(stdout);
+    if (returned)
+        *returned = code;
     arena_fini(&app.arena);
     if (code == 0)
         return app.failed ? EXIT_JOB : EXIT_OK;

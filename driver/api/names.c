@@ -95,6 +95,8 @@ int names_add(struct names *n, const char *name, struct error *e)
 {
     char *path = NULL;
     size_t prefix = 0; /* of `path` that the user did not type */
+    if (!*name)
+        return error_set(e, ENOENT, "a file's name is empty"); /* and not the current folder */
     if (name[0] == '/')
         path = strdup(name);
     else {

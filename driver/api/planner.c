@@ -26,6 +26,7 @@ struct draft {
     struct buf nodes, inputs; /* of struct plan_node, struct stage_input */
     uint32_t nnodes, ninputs;
     struct buf name;
+    struct plan_node named; /* the first that the name is of: its place is the stage's */
 };
 
 static int stage_cut(struct cut *c, const fe_set *last, struct plan_node sink, enum stage_kind kind,
@@ -81,14 +82,18 @@ static void input_add(struct draft *d, uint32_t parts, uint32_t shuffle)
 /* Users' functions name a stage; where there is none, its first operator does. */
 static void name_add(struct draft *d, const struct plan_node *n)
 {
+    if (n->fn && !d->name.n)
+        d->named = *n;
     if (n->fn && d->name.n < NAME_BYTES)
         buf_printf(&d->name, "%s%s", d->name.n ? " " : "", n->fn_name);
 }
 
 static void name_end(struct draft *d)
 {
-    if (d->name.n == 0)
-        buf_printf(&d->name, "%s", ((const struct plan_node *)d->nodes.p)->fn_name);
+    if (d->name.n)
+        return;
+    d->named = *(const struct plan_node *)d->nodes.p;
+    buf_printf(&d->name, "%s", d->named.fn_name);
 }
 
 /* A leaf: a source, or a shuffle whose stage is cut off here. */
@@ -148,7 +153,7 @@ static int stage_finish(struct cut *c, struct draft *d, const struct plan_node *
                          JOB_STAGES_MAX);
     struct buf place = { 0 };
     name_end(d);
-    buf_printf(&place, "%s:%u", sink->file, sink->line);
+    buf_printf(&place, "%s:%u", d->named.file, d->named.line);
     c->shuffles[c->nstages] = shuffle;
     c->stages[c->nstages++] = (struct stage_spec){
         .kind = kind,

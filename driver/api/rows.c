@@ -69,13 +69,13 @@ fe_rows *rows_new(const struct runtime *runtime, struct job_outcome *outcome, fe
 
 size_t fe_rows_count(const fe_rows *r)
 {
-    return r->count;
+    return r ? r->count : 0;
 }
 
 bool fe_rows_next(fe_rows *r, fe_slice *key, fe_slice *value)
 {
     struct error e;
-    if (r->given == r->count || (r->row == r->frame.rows && frame_next(r, &e) <= 0))
+    if (!r || r->given == r->count || (r->row == r->frame.rows && frame_next(r, &e) <= 0))
         return false;
     if (key)
         *key = vec_at(&r->frame.key, r->row);
@@ -88,7 +88,7 @@ bool fe_rows_next(fe_rows *r, fe_slice *key, fe_slice *value)
 
 void fe_rows_free(fe_rows **r)
 {
-    if (!*r)
+    if (!r || !*r)
         return;
     (*r)->runtime->release((*r)->runtime->user, &(*r)->outcome);
     free(*r);

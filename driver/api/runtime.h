@@ -37,8 +37,8 @@ struct runtime {
 };
 
 /* Run the job's main: returns its exit code: 0 ok, 3 an action failed (or main returned non-zero after one did),
- * 1 main returned non-zero by itself. */
+ * 1 main returned non-zero by itself.  `returned` (may be NULL): what main itself returned. */
 FERRO_API int ferro_job_main(const struct ferro_job *job, int argc, char **argv,
-                             const struct runtime *runtime);
+                             const struct runtime *runtime, int *returned);
 
 #endif

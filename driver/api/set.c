@@ -1,6 +1,7 @@
 /* set.c - the builders of transformations: each makes one node of the lineage. */
 #include "driver/api/set.h"
 
+#include <assert.h>
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 
 #define PLAN_NAME_MAX 255 /* bytes of a node's fn_name and file: messages.def */
 #define PLAN_FILE_MAX 1023
+#define STRUCT_BYTES_MAX 65536 /* ferro.h */
 
 /* Source text of any length comes through the macros; a plan has room for so much. */
 static const char *text_cut(fe_app *app, const char *text, size_t max)
@@ -19,26 +21,37 @@ static const char *text_cut(fe_app *app, const char *text, size_t max)
     return memcpy(cut, text + (n - max), max); /* the end says more: of a path, of a cast's function */
 }
 
-struct plan_node set_node(fe_app *app, enum op_code op, fe_place place)
+struct plan_node set_node(fe_app *app, enum op_code op, const char *name, fe_place place)
 {
     return (struct plan_node){
         .op = op,
-        .fn_name = place.fn ? text_cut(app, place.fn, PLAN_NAME_MAX) : op_name(op),
+        .fn_name = place.fn ? text_cut(app, place.fn, PLAN_NAME_MAX) : name,
         .file = text_cut(app, place.file, PLAN_FILE_MAX),
         .line = (uint32_t)place.line,
         .child = { PLAN_NONE, PLAN_NONE },
     };
 }
 
-fe_set *set_new(fe_app *app, enum op_code op, fe_place place, fe_type key, fe_type value)
+fe_set *set_new(fe_app *app, enum op_code op, const char *name, fe_place place, fe_type key, fe_type value)
 {
-    fe_set *s = arena_alloc(&app->arena, sizeof *s);
-    s->app = app;
+    fe_app *owner = app ? app : app_current;
+    assert(owner); /* builders and actions belong into a job's main */
+    fe_set *s = arena_alloc(&owner->arena, sizeof *s);
+    s->app = owner;
+    s->name = name;
     s->place = place;
-    s->node = set_node(app, op, place);
+    s->node = set_node(owner, op, name, place);
     s->node.key = key;
     s->node.value = value;
-    return s;
+    return app ? s : set_fail(s, "the application is NULL");
+}
+
+fe_set *set_given(fe_set *set, const char *name, fe_place place)
+{
+    if (set)
+        return set;
+    return set_fail(set_new(app_current, OP_COLLECTION, name, place, FERRO_NONE, FERRO_NONE),
+                    "the dataset is NULL");
 }
 
 fe_set *set_fail(fe_set *s, const char *fmt, ...)
@@ -46,7 +59,7 @@ fe_set *set_fail(fe_set *s, const char *fmt, ...)
     if (s->error)
         return s;
     char words[PLAN_FILE_MAX + ERROR_WORDS_MAX];
-    int n = snprintf(words, sizeof words, "%s:%d: fe_%s: ", s->node.file, s->place.line, op_name(s->node.op));
+    int n = snprintf(words, sizeof words, "%s:%d: fe_%s: ", s->node.file, s->place.line, s->name);
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(words + n, sizeof words - (size_t)n, fmt, ap);
@@ -68,29 +81,36 @@ uint64_t set_fn(fe_set *s, const void *fn)
 }
 
 /* A set made from another one: takes over its application and its error. */
-static fe_set *set_over(fe_set *child, enum op_code op, fe_place place, fe_type key, fe_type value)
+static fe_set *set_over(fe_set *child, enum op_code op, const char *name, fe_place place, fe_type key,
+                        fe_type value)
 {
-    fe_set *s = set_new(child->app, op, place, key, value);
+    fe_set *s = set_new(child->app, op, name, place, key, value);
     s->child[0] = child;
     s->error = child->error;
     return s;
 }
 
+bool type_known(fe_type t)
+{
+    if (type_kind(t) == type_kind(FERRO_STRUCT(char)))
+        return type_size(t) > 0 && type_size(t) <= STRUCT_BYTES_MAX;
+    return t == FERRO_NONE || t == FERRO_TEXT || t == FERRO_I64 || t == FERRO_F64;
+}
+
 static void check_types(fe_set *s)
 {
     fe_type types[2] = { s->node.key, s->node.value };
-    for (int i = 0; i < 2; i++) {
-        uint32_t kind = type_kind(types[i]);
-        if (kind > 4 || (kind == 4 && (type_size(types[i]) == 0 || type_size(types[i]) > 65536)))
+    for (int i = 0; i < 2; i++)
+        if (!type_known(types[i]))
             set_fail(s,
                      "the %s's type is none of FERRO_NONE, _TEXT, _I64, _F64 or _STRUCT of 1 to 65536 bytes",
                      i ? "value" : "key");
-    }
 }
 
 fe_set *fe_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_place place)
 {
-    fe_set *s = set_over(set, OP_MAP, place, key, value);
+    set = set_given(set, "map", place);
+    fe_set *s = set_over(set, OP_MAP, "map", place, key, value);
     s->node.fn = set_fn(s, (const void *)fn);
     check_types(s);
     return s;
@@ -98,7 +118,8 @@ fe_set *fe_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_place
 
 fe_set *fe_flat_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_place place)
 {
-    fe_set *s = set_over(set, OP_FLAT_MAP, place, key, value);
+    set = set_given(set, "flat_map", place);
+    fe_set *s = set_over(set, OP_FLAT_MAP, "flat_map", place, key, value);
     s->node.fn = set_fn(s, (const void *)fn);
     check_types(s);
     return s;
@@ -106,14 +127,16 @@ fe_set *fe_flat_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_
 
 fe_set *fe_filter_at(fe_set *set, fe_keep *fn, fe_place place)
 {
-    fe_set *s = set_over(set, OP_FILTER, place, set->node.key, set->node.value);
+    set = set_given(set, "filter", place);
+    fe_set *s = set_over(set, OP_FILTER, "filter", place, set->node.key, set->node.value);
     s->node.fn = set_fn(s, (const void *)fn);
     return s;
 }
 
 fe_set *fe_map_values_at(fe_set *set, fe_each *fn, fe_type value, fe_place place)
 {
-    fe_set *s = set_over(set, OP_MAP_VALUES, place, set->node.key, value);
+    set = set_given(set, "map_values", place);
+    fe_set *s = set_over(set, OP_MAP_VALUES, "map_values", place, set->node.key, value);
     s->node.fn = set_fn(s, (const void *)fn);
     check_types(s);
     return s;
@@ -121,7 +144,9 @@ fe_set *fe_map_values_at(fe_set *set, fe_each *fn, fe_type value, fe_place place
 
 fe_set *fe_union_at(fe_set *a, fe_set *b, fe_place place)
 {
-    fe_set *s = set_over(a, OP_UNION, place, a->node.key, a->node.value);
+    a = set_given(a, "union", place);
+    b = set_given(b, "union", place);
+    fe_set *s = set_over(a, OP_UNION, "union", place, a->node.key, a->node.value);
     s->child[1] = b;
     if (!s->error)
         s->error = b->error;
@@ -137,10 +162,10 @@ fe_set *fe_union_at(fe_set *a, fe_set *b, fe_place place)
 }
 
 /* A shuffle: what it brings has the child's types. */
-static fe_set *set_shuffle(fe_set *child, enum op_code op, fe_place place, fe_type key, fe_type value,
-                           uint32_t parts)
+static fe_set *set_shuffle(fe_set *child, enum op_code op, const char *name, fe_place place, fe_type key,
+                           fe_type value, uint32_t parts)
 {
-    fe_set *s = set_over(child, op, place, key, value);
+    fe_set *s = set_over(child, op, name, place, key, value);
     s->node.in_key = child->node.key;
     s->node.in_value = child->node.value;
     s->parts = parts;
@@ -151,8 +176,10 @@ static fe_set *set_shuffle(fe_set *child, enum op_code op, fe_place place, fe_ty
 
 fe_set *fe_reduce_by_key_at(fe_set *set, fe_merge *fn, uint32_t parts, fe_place place)
 {
+    static const char name[] = "reduce_by_key";
     char type[TYPE_NAME_MAX];
-    fe_set *s = set_shuffle(set, OP_READ_HASH, place, set->node.key, set->node.value, parts);
+    set = set_given(set, name, place);
+    fe_set *s = set_shuffle(set, OP_READ_HASH, name, place, set->node.key, set->node.value, parts);
     s->node.fn = set_fn(s, (const void *)fn);
     if (set->node.key == FERRO_NONE)
         set_fail(s, "the dataset has no keys");
@@ -164,9 +191,13 @@ fe_set *fe_reduce_by_key_at(fe_set *set, fe_merge *fn, uint32_t parts, fe_place 
 
 fe_set *fe_reduce_kernel_at(fe_set *set, enum fe_kernel kernel, uint32_t parts, fe_place place)
 {
+    static const char *const names[] = { "reduce_kernel", "sum_by_key", "min_by_key", "max_by_key",
+                                         "count_by_key" };
+    const char *name = names[kernel >= FERRO_SUM && kernel <= FERRO_COUNT ? kernel : 0];
     char type[TYPE_NAME_MAX];
+    set = set_given(set, name, place);
     fe_type in = set->node.value, out = kernel == FERRO_COUNT ? FERRO_I64 : in;
-    fe_set *s = set_shuffle(set, OP_READ_HASH, place, set->node.key, out, parts);
+    fe_set *s = set_shuffle(set, OP_READ_HASH, name, place, set->node.key, out, parts);
     s->node.kernel = kernel;
     s->node.in_value = out;
     if (kernel < FERRO_SUM || kernel > FERRO_COUNT)
@@ -182,7 +213,8 @@ fe_set *fe_reduce_kernel_at(fe_set *set, enum fe_kernel kernel, uint32_t parts, 
 fe_set *fe_group_by_key_at(fe_set *set, fe_group *fn, fe_type key, fe_type value, uint32_t parts,
                            fe_place place)
 {
-    fe_set *s = set_shuffle(set, OP_READ_GROUPS, place, key, value, parts);
+    set = set_given(set, "group_by_key", place);
+    fe_set *s = set_shuffle(set, OP_READ_GROUPS, "group_by_key", place, key, value, parts);
     s->node.fn = set_fn(s, (const void *)fn);
     check_types(s);
     if (set->node.key == FERRO_NONE)
@@ -192,7 +224,9 @@ fe_set *fe_group_by_key_at(fe_set *set, fe_group *fn, fe_type key, fe_type value
 
 static fe_set *set_sort(fe_set *set, enum fe_order order, bool by_value, uint32_t parts, fe_place place)
 {
-    fe_set *s = set_shuffle(set, OP_READ_SORTED, place, set->node.key, set->node.value, parts);
+    const char *name = by_value ? "sort_by_value" : "sort_by_key";
+    set = set_given(set, name, place);
+    fe_set *s = set_shuffle(set, OP_READ_SORTED, name, place, set->node.key, set->node.value, parts);
     s->node.order = order;
     s->node.by_value = by_value;
     if (order != FERRO_ASCENDING && order != FERRO_DESCENDING)
@@ -214,12 +248,13 @@ fe_set *fe_sort_by_value_at(fe_set *set, enum fe_order order, uint32_t parts, fe
 
 fe_set *fe_partitions_at(fe_set *set, uint32_t n, fe_place place)
 {
+    set = set_given(set, "partitions", place);
     fe_set *s = arena_copy(&set->app->arena, set, sizeof *set);
+    s->name = "partitions";
     s->place = place;
     enum op_code op = s->node.op;
     if (op != OP_READ_HASH && op != OP_READ_GROUPS && op != OP_READ_SORTED)
-        set_fail(s, "fe_partitions goes right after a shuffle (reduce, group, sort), not after %s",
-                 op_name(op));
+        set_fail(s, "it goes right after a shuffle (reduce, group, sort), not after fe_%s", set->name);
     else if (n > BUCKETS_MAX)
         set_fail(s, "%u partitions; at most %u", n, BUCKETS_MAX);
     s->parts = n;

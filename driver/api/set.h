@@ -14,10 +14,14 @@ struct fe_app {
     uint32_t served;               /* blocks that the driver was given to serve */
 };
 
+/* The application whose main runs, for builders that were given none.  NULL: no main runs. */
+extern fe_app *app_current;
+
 /* What makes it: a leaf or narrow operator as the plan has it, or a shuffle,
  * which the planner cuts into the sink of one stage and the leaf of the next. */
 struct fe_set {
     fe_app *app;
+    const char *name;  /* the builder as the source calls it, without "fe_" */
     const char *error; /* NULL, or why this dataset can't be: reported by the action */
     fe_place place;
     struct plan_node node; /* op: a leaf's or a narrow operator's; OP_READ_*: a shuffle */
@@ -25,12 +29,16 @@ struct fe_set {
     uint32_t parts; /* sources: partitions; shuffles: named by the user, 0: chosen by size */
 };
 
-/* A node with its name and place, without types and children. */
-struct plan_node set_node(fe_app *app, enum op_code op, fe_place place);
-/* A new set of `app` whose node has this op; place and types filled in. */
-fe_set *set_new(fe_app *app, enum op_code op, fe_place place, fe_type key, fe_type value);
+/* A node with its name and place, without types and children.  `name`: what the source calls, without "fe_". */
+struct plan_node set_node(fe_app *app, enum op_code op, const char *name, fe_place place);
+/* A new set of `app` whose node has this op; place and types filled in.  Without an `app` it carries the error. */
+fe_set *set_new(fe_app *app, enum op_code op, const char *name, fe_place place, fe_type key, fe_type value);
+/* The set that a builder or an action was given; in place of NULL one that carries the error.  Never NULL. */
+fe_set *set_given(fe_set *set, const char *name, fe_place place);
 /* Put an error on a set (the first one stays): "place: builder: words". Returns the set. */
 fe_set *set_fail(fe_set *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* One of the types that ferro.h has, for keys and values (FERRO_NONE is one)? */
+bool type_known(fe_type type);
 /* Offset of a user's function in the job's library; fails the set when it lies elsewhere. */
 uint64_t set_fn(fe_set *s, const void *fn);
 

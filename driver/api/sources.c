@@ -71,13 +71,15 @@ static void files_set(fe_set *s, struct names *names)
 
 fe_set *fe_text_at(fe_app *app, int n, char **names, fe_place place)
 {
-    fe_set *s = set_new(app, OP_TEXT, place, FERRO_NONE, FERRO_TEXT);
+    fe_set *s = set_new(app, OP_TEXT, "text", place, FERRO_NONE, FERRO_TEXT);
     struct names found = { 0 };
     struct error e;
-    if (n <= 0)
+    if (n <= 0 || !names)
         set_fail(s, "no file is named");
     for (int i = 0; i < n && !s->error; i++)
-        if (names_add(&found, names[i], &e))
+        if (!names[i])
+            set_fail(s, "name %d of %d is NULL", i + 1, n);
+        else if (names_add(&found, names[i], &e))
             set_fail(s, "%s", e.words);
     if (!s->error)
         files_set(s, &found);
@@ -146,6 +148,16 @@ static void items_set(fe_set *s, fe_type type, const void *items, size_t n)
     buf_fini(&bytes);
 }
 
+/* The first of n texts that is none, n when all are there. */
+static size_t null_at(const void *items, size_t n)
+{
+    const char *const *texts = items;
+    size_t i = 0;
+    while (i < n && texts[i])
+        i++;
+    return i;
+}
+
 static uint64_t items_bytes(fe_type type, const void *items, size_t n)
 {
     const char *const *texts = items;
@@ -169,13 +181,15 @@ static void parts_set(fe_set *s, uint32_t parts, uint64_t n)
 fe_set *fe_collection_at(fe_app *app, fe_type type, const void *items, size_t n, uint32_t parts,
                          fe_place place)
 {
-    fe_set *s = set_new(app, OP_COLLECTION, place, FERRO_NONE, type);
-    uint32_t kind = type_kind(type);
+    fe_set *s = set_new(app, OP_COLLECTION, "collection", place, FERRO_NONE, type);
+    size_t null;
     parts_set(s, parts, n);
     if (n && !items)
         set_fail(s, "%zu items at NULL", n);
-    else if (type != FERRO_TEXT && (kind < 2 || kind > 4 || type_size(type) == 0 || type_size(type) > 65536))
+    else if (type == FERRO_NONE || !type_known(type))
         set_fail(s, "the items' type is none of FERRO_TEXT, _I64, _F64 or _STRUCT of 1 to 65536 bytes");
+    else if (type == FERRO_TEXT && (null = null_at(items, n)) < n)
+        set_fail(s, "item %zu of %zu is NULL", null + 1, n);
     else if (!s->error && (n > COLLECTION_BYTES_MAX || items_bytes(type, items, n) > COLLECTION_BYTES_MAX))
         set_fail(s, "over %llu MiB of items; what is that large is better read from files",
                  COLLECTION_BYTES_MAX >> 20);
@@ -186,7 +200,7 @@ fe_set *fe_collection_at(fe_app *app, fe_type type, const void *items, size_t n,
 
 fe_set *fe_range_at(fe_app *app, int64_t from, int64_t to, uint32_t parts, fe_place place)
 {
-    fe_set *s = set_new(app, OP_RANGE, place, FERRO_NONE, FERRO_I64);
+    fe_set *s = set_new(app, OP_RANGE, "range", place, FERRO_NONE, FERRO_I64);
     s->node.from = from;
     s->node.to = to;
     if (to < from)

@@ -44,7 +44,7 @@ struct run {
     uint64_t lib_bytes, received, written;
     struct launcher_keys keys; /* until it is open */
     struct stream streams[LAUNCHER_STREAMS];
-    uint32_t exit_code, exit_signal;
+    uint32_t exit_code;
     char words[513];
     uint64_t over_ns;          /* the child ended */
     uint64_t told_seq;         /* a beat sent after EXITED: its echo says that the manager heard */

@@ -12,6 +12,7 @@
 
 #define EXIT_WRONG 1
 #define EXIT_USAGE 2
+#define EXIT_FAILED 3
 
 static void run_free(struct launcher *l, struct run *r)
 {
@@ -37,9 +38,7 @@ static void forget(struct launcher *l, struct run *r)
 /* After all output: how it ended.  Without the manager, when it is back. */
 static void tell(struct launcher *l, struct run *r)
 {
-    struct msg_exited m = {
-        .app = r->app, .exit_code = r->exit_code, .signal = r->exit_signal, .words = bytes_of(r->words)
-    };
+    struct msg_exited m = { .app = r->app, .exit_code = r->exit_code, .words = bytes_of(r->words) };
     r->state = RUN_TOLD;
     if (!l->serving)
         return;
@@ -48,17 +47,16 @@ static void tell(struct launcher *l, struct run *r)
     r->told_seq = l->beat.seq + 1;
 }
 
-static void over(struct launcher *l, struct run *r, uint32_t code, uint32_t signal, const char *words)
+static void over(struct launcher *l, struct run *r, uint32_t code, const char *words)
 {
     bool child = r->state == RUN_CHILD;
     r->state = RUN_OVER;
     r->over_ns = l->now;
     r->exit_code = code;
-    r->exit_signal = signal;
     r->term_ns = r->kill_ns = 0;
     if (!*r->words)
         snprintf(r->words, sizeof r->words, "%s", words);
-    launcher_event(l, "app.exited", r->app, signal ? 128 + (int)signal : (int)code, r->words);
+    launcher_event(l, "app.exited", r->app, (int)code, r->words);
     if (!child || outputs_closed(r))
         tell(l, r);
 }
@@ -66,9 +64,16 @@ static void over(struct launcher *l, struct run *r, uint32_t code, uint32_t sign
 void launches_on_exit(struct launcher *l, const struct event *ev)
 {
     struct run *r = map_get(&l->runs, ev->id);
-    if (r && r->state == RUN_CHILD)
-        over(l, r, (uint32_t)ev->exited.code & 255, (uint32_t)ev->exited.signal & 255,
-             ev->exited.tail ? ev->exited.tail : "");
+    int signal = ev->exited.signal;
+    char words[64];
+    if (!r || r->state != RUN_CHILD)
+        return;
+    if (signal) { /* its job failed: what a shell makes of signals would read as a code of main's */
+        const char *name = sigabbrev_np(signal);
+        snprintf(words, sizeof words, "its driver was killed by SIG%s", name ? name : "?");
+        over(l, r, EXIT_FAILED, words);
+    } else
+        over(l, r, (uint32_t)ev->exited.code & 255, ev->exited.tail ? ev->exited.tail : "");
 }
 
 void launches_heard(struct launcher *l, uint64_t seq)
@@ -156,12 +161,12 @@ void launches_on_launch(struct launcher *l, const struct msg_launch *m)
     r = run_new(l, m);
     const char *bad = bad_option(m, name);
     if (!room) {
-        over(l, r, EXIT_WRONG, 0, "its driver service has no place left");
+        over(l, r, EXIT_WRONG, "its driver service has no place left");
     } else if (m->lib_bytes == 0 || m->lib_bytes > LIBRARY_BYTES_MAX) {
-        over(l, r, EXIT_WRONG, 0, "its library is empty or too large");
+        over(l, r, EXIT_WRONG, "its library is empty or too large");
     } else if (bad) {
         snprintf(words, sizeof words, "option '%s' is not for submitted applications", bad);
-        over(l, r, EXIT_USAGE, 0, words);
+        over(l, r, EXIT_USAGE, words);
     }
 }
 
@@ -171,7 +176,7 @@ void launches_on_chunk(struct launcher *l, const struct msg_chunk *m)
     if (!r || r->state != RUN_LOADING)
         return;
     if (m->offset != r->received || m->bytes.n == 0 || m->bytes.n > r->lib_bytes - r->received) {
-        over(l, r, EXIT_WRONG, 0, "a piece of its library is out of order");
+        over(l, r, EXIT_WRONG, "a piece of its library is out of order");
         return;
     }
     struct action *a = actions_add(l->out, ACT_IO);
@@ -196,7 +201,7 @@ void launches_on_io(struct launcher *l, uint64_t id, int64_t result)
     if (result < 0) {
         snprintf(words, sizeof words, "its library can't be written at its driver service: %s",
                  strerror((int)-result));
-        over(l, r, EXIT_WRONG, 0, words);
+        over(l, r, EXIT_WRONG, words);
         return;
     }
     r->written += (uint64_t)result;
@@ -244,7 +249,7 @@ void launches_on_refuse(struct launcher *l, const struct msg_refuse *m)
     char words[513];
     struct run *r = map_get(&l->runs, m->about);
     if (r && r->state == RUN_OPENING)
-        over(l, r, EXIT_WRONG, 0, bytes_text(m->words, words, sizeof words));
+        over(l, r, EXIT_WRONG, bytes_text(m->words, words, sizeof words));
     else if (r && r->state == RUN_TOLD)
         forget(l, r); /* it knows already */
 }
@@ -259,7 +264,7 @@ void launches_on_end(struct launcher *l, uint64_t app)
         return;
     r->ended = true;
     if (r->state < RUN_CHILD)
-        over(l, r, EXIT_WRONG, 0, "it ended before it was started");
+        over(l, r, EXIT_WRONG, "it ended before it was started");
     else if (r->state == RUN_CHILD)
         r->term_ns = l->now + l->config.end_ms * MS;
 }
@@ -279,7 +284,7 @@ void launches_stop(struct launcher *l)
         if (r->state < RUN_OPENING)
             forget(l, r);
         else if (r->state == RUN_OPENING)
-            over(l, r, EXIT_WRONG, 0, why);
+            over(l, r, EXIT_WRONG, why);
         else if (r->state == RUN_CHILD) {
             snprintf(r->words, sizeof r->words, "%s", why);
             terminate(l, r);

@@ -208,6 +208,28 @@ Test(submit, mistakes_have_codes_and_say_what_to_do)
     cluster_fini(&c);
 }
 
+#define ENDS "tests/cluster/jobs/main.c"
+
+/* A main that crashes has words and the code of a failed job, in each mode, and its application ends at once. */
+Test(submit, a_main_that_crashes_says_so)
+{
+    struct cluster c;
+    cluster_start(&c, 1);
+    cluster_driver(&c);
+    free(ferro_expect(&c, 3, "main: its main was killed by SIGSEGV", "submit " ENDS " segv"));
+    free(ferro_expect(&c, 3, "main: its main was killed by SIGSEGV", "run " ENDS " deep"));
+    free(ferro_expect(&c, 3, "main: its main was killed by SIGABRT",
+                      "submit --deploy-mode cluster --wait " ENDS " abort"));
+    for (int app = 1; app <= 2; app++) {
+        char *out = ferro_expect(&c, 3, NULL, words("wait %d", app));
+        cr_expect(strstr(out, "failed: main: its main was killed by SIG"), "%s", out);
+        free(out);
+    }
+    free(ferro_expect(&c, 1, "main: its main returned 5", "submit " ENDS " return"));
+    free(ferro_expect(&c, 9, "main: its main called exit() with 9", "submit " ENDS " exit"));
+    cluster_fini(&c);
+}
+
 Test(submit, help_comes_from_the_table)
 {
     static const char *const verbs[] = { "run",  "submit", "cc",   "status", "executors", "apps",

@@ -462,5 +462,5 @@ static struct ferro_job job = {
 int local_main(struct local *l, int (*main)(fe_app *, int, char **), int argc, char **argv)
 {
     job.main = main;
-    return ferro_job_main(&job, argc, argv, &l->runtime);
+    return ferro_job_main(&job, argc, argv, &l->runtime, NULL);
 }

@@ -25,6 +25,7 @@ static void merge(fe_task *t, void *acc, const void *other)
 static fe_set *bad_set(fe_app *app, const char **words)
 {
     static char *missing[] = { (char *)"/usr/inclued", NULL };
+    static char *empty[] = { (char *)"" }, *half[] = { (char *)"/etc/passwd", NULL };
     fe_set *numbers = fe_range(app, 0, 10, 2);
     fe_set *keyed = fe_map(numbers, each, FERRO_TEXT, FERRO_TEXT);
     switch (which) {
@@ -43,9 +44,9 @@ static fe_set *bad_set(fe_app *app, const char **words)
     case 7:
         *words = ": fe_union: values differ: text and i64";
         return fe_union(fe_map(numbers, each, FERRO_NONE, FERRO_TEXT), numbers);
-    case 8: *words = ": fe_reduce_by_key: the dataset has no keys"; return fe_sum_by_key(numbers);
+    case 8: *words = ": fe_sum_by_key: the dataset has no keys"; return fe_sum_by_key(numbers);
     case 9:
-        *words = ": fe_reduce_by_key: values must be i64 or f64, these are text; fe_reduce_by_key takes a "
+        *words = ": fe_max_by_key: values must be i64 or f64, these are text; fe_reduce_by_key takes a "
                  "function";
         return fe_max_by_key(keyed);
     case 10:
@@ -53,14 +54,33 @@ static fe_set *bad_set(fe_app *app, const char **words)
                  "fe_group_by_key takes any";
         return fe_reduce_by_key(keyed, merge);
     case 11:
-        *words = ": fe_sort: the dataset has no keys to sort by";
+        *words = ": fe_sort_by_key: the dataset has no keys to sort by";
         return fe_sort_by_key(numbers, FERRO_ASCENDING);
     case 12:
-        *words = ": fe_map: fe_partitions goes right after a shuffle (reduce, group, sort), not after map";
+        *words = ": fe_partitions: it goes right after a shuffle (reduce, group, sort), not after fe_map";
         return fe_partitions(keyed, 4);
     case 13:
         *words = ": fe_range: 16777217 partitions; at most 16777216";
         return fe_range(app, 0, 1 << 25, (1 << 24) + 1);
+    case 14:
+        *words =
+            ": fe_map: the value's type is none of FERRO_NONE, _TEXT, _I64, _F64 or _STRUCT of 1 to 65536 "
+            "bytes";
+        return fe_map(numbers, each, FERRO_NONE, 0x20000004);
+    case 15:
+        *words = ": fe_flat_map: the key's type is none of FERRO_NONE, _TEXT, _I64, _F64 or _STRUCT of 1 to "
+                 "65536 bytes";
+        return fe_flat_map(numbers, each, 8, FERRO_I64);
+    case 16:
+        *words = ": fe_sort_by_value: the dataset is NULL";
+        return fe_sort_by_value(NULL, FERRO_ASCENDING);
+    case 17: *words = ": fe_union: the dataset is NULL"; return fe_union(numbers, NULL);
+    case 18: *words = ": fe_text: a file's name is empty"; return fe_text(app, 1, empty);
+    case 19: *words = ": fe_text: name 2 of 2 is NULL"; return fe_text(app, 2, half);
+    case 20:
+        *words = ": fe_collection: item 2 of 2 is NULL";
+        return fe_collection(app, FERRO_TEXT, half, 2, 1);
+    case 21: *words = ": fe_range: the application is NULL"; return fe_range(NULL, 0, 1, 1);
     }
     return NULL;
 }
@@ -88,7 +108,7 @@ static int bad(fe_app *app, int argc, char **argv)
 
 Test(api, bad_builders)
 {
-    for (which = 0; which < 14; which++) {
+    for (which = 0; which < 22; which++) {
         struct local *l = local_new(&(struct local_config){ .split_bytes = 1 << 20, .parallelism = 2 });
         cr_assert_eq(local_main(l, bad, 0, NULL), 3);
         char line[64];
@@ -140,7 +160,15 @@ static int bad_actions(fe_app *app, int argc, char **argv)
 {
     (void)argc, (void)argv;
     int64_t acc;
+    fe_rows *rows;
     fe_set *numbers = fe_range(app, 0, 10, 2);
+    cr_expect_eq(fe_count(numbers, NULL), -1);
+    cr_expect_eq(fe_collect(numbers, NULL), -1);
+    cr_expect_eq(fe_take(numbers, 0, NULL), -1);
+    cr_expect_eq(fe_reduce(numbers, merge, NULL, NULL), -1);
+    cr_expect_eq(fe_collect(NULL, &rows), -1);
+    cr_expect(!fe_rows_next(rows, NULL, NULL) && fe_rows_count(rows) == 0);
+    fe_rows_free(&rows);
     cr_expect_eq(fe_save_text(numbers, ""), -1);
     cr_expect_eq(fe_save_text(numbers, NULL), -1);
     cr_expect_eq(fe_save_text(numbers, "/nonexistent/out"), -1);
@@ -157,6 +185,9 @@ Test(api, bad_actions)
     cr_expect(strstr(said, ": fe_save_text: no folder is named\n"), "%s", said);
     cr_expect(strstr(said, ": fe_save_text: /nonexistent/out: No such file or directory\n"), "%s", said);
     cr_expect(strstr(said, ": fe_reduce: the function is NULL\n"), "%s", said);
+    cr_expect(strstr(said, ": fe_count: there is no place for the result: `out` is NULL\n"), "%s", said);
+    cr_expect(strstr(said, ": fe_take: there is no place for the records: `out` is NULL\n"), "%s", said);
+    cr_expect(strstr(said, ": fe_collect: the dataset is NULL\n"), "%s", said);
     cr_expect(strstr(said, ": fe_reduce: values must have a fixed size to be merged, these are text\n"), "%s",
               said);
     cr_expect_eq(l->tasks, 0);

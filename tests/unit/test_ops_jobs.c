@@ -130,7 +130,7 @@ static void count_words(struct buf text, const struct local_config *config)
     cr_assert(fwrite(text.p, 1, text.n, f) == text.n && fclose(f) == 0);
     char *argv[] = { (char *)"wordcount", in, out, NULL };
     cr_assert_eq(local_main(l, wordcount, 3, argv), 0, "%s", l->said.p);
-    cr_assert_str_eq(l->stage_names, "split; reduce_by_key; sort");
+    cr_assert_str_eq(l->stage_names, "split; sum_by_key; sort_by_value");
     struct buf found = parts_read(out), want = oracle((const char *)text.p, text.n);
     cr_assert_eq(found.n, want.n);
     cr_assert(want.n == 0 || !memcmp(found.p, want.p, want.n));
