@@ -63,14 +63,14 @@ void on_lease_open(struct executor *x, const struct msg_lease_open *m)
     struct lease *l = map_get(&x->leases, m->lease);
     bool fits = m->slots > 0 && (m->slots <= x->config.slots - x->slots_used || FERRO_PLANT(slots_oversold));
     struct app *a = l ? l->app : fits && !x->draining ? app_open(x, m) : NULL;
+    if (l && l->state == LEASE_CLOSING)
+        return; /* LEASE_CLOSED is on its way, once its hosts are reaped */
     if (!a || a->ending) {
         member_send(x, MSG_LEASE_CLOSED,
                     &(struct msg_lease_closed){ .lease = m->lease,
                                                 .words = bytes_of("no such slots are free here") });
         return;
     }
-    if (l && l->state == LEASE_CLOSING)
-        return; /* LEASE_CLOSED is on its way */
     if (!l) {
         l = calloc(1, sizeof *l);
         if (!l)
