@@ -147,7 +147,31 @@ struct inode *disk_save_open(struct proc *x, uint64_t app, uint32_t part, uint32
         return NULL;
     struct inode *f = staging_new(d, part, attempt);
     f->refs++;
+    f->node = x->node;
     return f;
+}
+
+/* Words of unsynced bytes that never got to the disk read as zeros, and its end may be missing. */
+static void tear(struct sim *s, struct inode *f)
+{
+    for (size_t at = 0; at + 8 <= f->content.n; at += 8)
+        if (sim_below(s, 2))
+            memset(f->content.p + at, 0, 8);
+    f->content.n = sim_below(s, f->content.n + 1);
+}
+
+void disk_power_lost(struct proc *x)
+{
+    MAP_EACH(&x->sim->outdirs, i) {
+        struct outdir *d = map_at(&x->sim->outdirs, i);
+        struct map *maps[2] = { &d->staging, &d->parts };
+        for (int k = 0; k < 2; k++)
+            MAP_EACH(maps[k], j) {
+                struct inode *f = map_at(maps[k], j);
+                if (f->dirty && f->node == x->node)
+                    tear(x->sim, f);
+            }
+    }
 }
 
 void disk_write(struct sim *s, struct inode *f, const void *p, size_t n)
@@ -297,7 +321,7 @@ static int64_t executor_io(struct proc *x, const struct action *a)
     case IO_FREE: return free_blocks(x, a);
     case IO_TOKEN: return token(x, a);
     case IO_SYNC: return sync_part(map_get(&x->x.dirs, a->app), a);
-    case IO_COMMIT: break;
+    default: break;
     }
     return -ENOSYS;
 }
@@ -401,6 +425,12 @@ static void blame(struct proc *p, const struct action *a)
         app->host_failures++;
 }
 
+static void on_served(struct sim *s, struct todo *t)
+{
+    (void)s;
+    proc_event(t->p, &(struct event){ .kind = EV_IO_DONE, .id = t->a, .io = { (int64_t)t->b } });
+}
+
 static void on_io(struct sim *s, struct todo *t)
 {
     struct kept_action *k = t->own;
@@ -412,6 +442,12 @@ static void on_io(struct sim *s, struct todo *t)
     } else
         result = p->kind == PROC_DRIVER ? driver_io(p, t->x, &k->a) : executor_io(p, &k->a);
     sim_trace(s, "%s: io %llu is done: %lld", p->name, (unsigned long long)k->a.id, (long long)result);
+    if (k->a.io.op == IO_SERVE && result >= 0) { /* it is done when the network has taken the chunk */
+        struct todo *served = sim_after(s, sim_between(s, 10 * US, 3 * MSEC), on_served, p);
+        served->a = k->a.id;
+        served->b = (uint64_t)result;
+        return;
+    }
     proc_event(p, &(struct event){ .kind = EV_IO_DONE, .id = k->a.id, .io = { result } });
 }
 

@@ -31,7 +31,7 @@ static const struct {
     [FAULT_HOST_BAD] = { 5000, 90000 },   [FAULT_BLOCK_LOST] = { 2000, 60000 },
     [FAULT_ZOMBIE] = { 500000, 1000000 }, [FAULT_STRAGGLER] = { 5000, 80000 },
     [FAULT_LOSE] = { 500, 10000 },        [FAULT_DOUBLE] = { 1000, 60000 },
-    [FAULT_REORDER] = { 1000, 60000 },
+    [FAULT_REORDER] = { 1000, 60000 },    [FAULT_CREDIT] = { 100000, 900000 },
 };
 
 /* ---- strikes ------------------------------------------------------------------------ */
@@ -50,7 +50,7 @@ bool fault_hits(struct sim *s, enum fault f)
     if (!on || s->over || (s->single && s->countdown == 0))
         return false;
     bool hits = s->single ? --s->countdown == 0 : sim_chance(s, s->rate[f]);
-    if (hits && f != FAULT_FULL)
+    if (hits && f != FAULT_FULL && f != FAULT_CREDIT)
         fault_struck(s, f);
     return hits;
 }

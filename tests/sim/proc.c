@@ -369,6 +369,8 @@ void proc_kill(struct proc *p, bool in_silence)
     sim_trace(s, "FAULT %s is killed%s", p->name, in_silence ? ", with its machine" : "");
     p->exiting = false;
     wire_died(p, in_silence, false);
+    if (p->kind == PROC_EXECUTOR && in_silence)
+        disk_power_lost(p);
     if (p->kind == PROC_EXECUTOR)
         thosts_orphan(p, !in_silence && fault_hits(s, FAULT_ZOMBIE));
     end_life(p);

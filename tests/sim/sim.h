@@ -62,7 +62,8 @@
     F(LOSE, "hostile network: frame lost") \
     F(DOUBLE, "hostile network: frame came again later") \
     F(REORDER, "hostile network: frame overtaken") \
-    F(OLD_STORE, "manager started on an old copy of its store")
+    F(OLD_STORE, "manager started on an old copy of its store") \
+    F(CREDIT, "chunk refused: its server lets one be under way")
 enum fault {
 #define F(name, words) FAULT_##name,
     FAULTS(F)
@@ -99,8 +100,9 @@ struct numbers {
 struct inode {
     struct buf content;
     uint32_t refs;
-    bool dirty; /* written since its last sync */
-    bool final; /* is a part of a folder that has its _SUCCESS */
+    bool dirty;    /* written since its last sync */
+    bool final;    /* is a part of a folder that has its _SUCCESS */
+    uint32_t node; /* whose machine writes it */
 };
 
 /* One job's output folder, shared by those machines that see it. */
@@ -276,6 +278,8 @@ struct wire {
     uint32_t port;
     uint64_t asked_at;
     uint64_t generation;     /* which WELCOME gave the dialler */
+    bool one_credit;         /* each end serves one chunk at a time, while strays are about */
+    uint32_t serving[2];     /* chunks that end e was asked for and has not answered */
     uint32_t limit;          /* frames under way in one direction */
     struct pipe_sim pipe[2]; /* pipe[e] carries what end e sends */
 };
@@ -445,6 +449,7 @@ void wire_calm(struct sim *s); /* the hostile profile is over: cut what it may h
 void wire_fini(struct sim *s);
 
 /* stray.c: the hostile profile */
+bool stray_goes_on(const struct sim *s);
 bool stray_takes(struct sim *s, struct wire *l, int from,
                  struct bytes frame); /* it does not go on in its place */
 
@@ -455,6 +460,7 @@ struct blob *disk_open(struct proc *x, const struct block_ref *ref); /* as an ex
 struct inode *disk_save_open(struct proc *x, uint64_t app, uint32_t part, uint32_t attempt);
 void disk_write(struct sim *s, struct inode *f, const void *p, size_t n);
 void disk_release(struct inode **f);
+void disk_power_lost(struct proc *x); /* of what its machine had not synced any subset is there */
 void disk_clear(struct proc *x);
 bool disk_lose_block(struct sim *s);
 struct outdir *disk_outdir_new(struct sim *s);

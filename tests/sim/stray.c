@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LATER 500000  /* of a million: what comes again waits for another connection */
+#define LATER 500000 /* of a million: what comes again waits for another connection */
+#define LONG_NS (20 * SEC)
 #define MANY 12       /* chances to come again, of those that tell something */
 #define TRIES_MAX 200 /* looks for one */
 
@@ -23,7 +24,7 @@ struct stray {
     uint8_t bytes[];
 };
 
-static bool goes_on(const struct sim *s)
+bool stray_goes_on(const struct sim *s)
 {
     return s->hostile && !s->over && s->now < s->strikes_end;
 }
@@ -53,10 +54,10 @@ static struct wire *way(struct sim *s, const struct stray *st)
 static void on_stray(struct sim *s, struct todo *t)
 {
     struct stray *st = t->own;
-    struct wire *l = goes_on(s) ? way(s, st) : NULL;
+    struct wire *l = stray_goes_on(s) ? way(s, st) : NULL;
     if (l)
         wire_deliver(l, !st->from, (struct bytes){ st->bytes, st->n });
-    else if (goes_on(s) && ++st->tries < TRIES_MAX) {
+    else if (stray_goes_on(s) && ++st->tries < TRIES_MAX) {
         sim_after(s, sim_between(s, 50 * MSEC, 500 * MSEC), on_stray, NULL)->own = st;
         t->own = NULL;
     }
@@ -80,10 +81,28 @@ static bool tells(uint8_t tag)
     return memchr(tags, tag, sizeof tags) != NULL;
 }
 
+/* These are few, and a later one replaces them. */
+static bool replaced(uint8_t tag)
+{
+    return tag == MSG_ATTACH || tag == MSG_STAGE || tag == MSG_LEASE_OPEN;
+}
+
+static void come_again(struct sim *s, const struct wire *l, int from, struct bytes frame)
+{
+    for (int i = tells(frame.p[1]) ? MANY : 1; i > 0; i--)
+        if (fault_hits(s, FAULT_DOUBLE)) {
+            bool later = sim_chance(s, LATER), soon = !later && sim_chance(s, 500000);
+            stray(s, l, from, frame, sim_below(s, soon ? 20 * MSEC : 10 * SEC), later);
+        }
+    if (s->in_set[FAULT_DOUBLE] && replaced(frame.p[1]))
+        for (int i = 0; i < 4; i++)
+            stray(s, l, from, frame, sim_below(s, LONG_NS), i % 2);
+}
+
 bool stray_takes(struct sim *s, struct wire *l, int from, struct bytes frame)
 {
     bool person = l->end[0]->kind == PROC_USER;
-    if (!goes_on(s) || (person && from == 1))
+    if (!stray_goes_on(s) || (person && from == 1))
         return false;
     if (person) { /* people's words come again later, and are otherwise left alone */
         stray(s, l, from, frame, SEC, true);
@@ -91,12 +110,7 @@ bool stray_takes(struct sim *s, struct wire *l, int from, struct bytes frame)
     }
     if (fault_hits(s, FAULT_LOSE))
         return true;
-    for (int i = tells(frame.p[1]) ? MANY : 1; i > 0; i--)
-        if (fault_hits(s, FAULT_DOUBLE)) {
-            bool later = sim_chance(s, LATER);
-            bool soon = !later && sim_chance(s, 500000);
-            stray(s, l, from, frame, sim_below(s, soon ? 20 * MSEC : later ? 20 * SEC : 10 * SEC), later);
-        }
+    come_again(s, l, from, frame);
     if (!fault_hits(s, FAULT_REORDER))
         return false;
     stray(s, l, from, frame, sim_below(s, sim_chance(s, 700000) ? 20 * MSEC : 2 * SEC), false);

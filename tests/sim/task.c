@@ -273,6 +273,19 @@ static const struct rec_map *map_of(const struct thost *h, uint32_t want)
     return i < h->st->m->maps.n ? &h->st->m->maps.v[i] : NULL;
 }
 
+/* As the engine's run_driver_failed(): what is away is nobody's fault, what has changed is the task's. */
+static void not_had(struct thost *h, uint32_t i, uint32_t code)
+{
+    const struct rec_want *w = (const struct rec_want *)h->wants.p + i;
+    bool away = code == 0 || code == BLOCK_UNREACHABLE || code == BLOCK_BUSY || code == BLOCK_IO;
+    if (w->kind != WANT_DRIVER || away) {
+        report_fetch(h, map_of(h, i), "an input block could not be had");
+        return;
+    }
+    work_failed(h->sim, h->app, h->task.stage, h->task.part);
+    report_cause(h, CAUSE_INPUT, "its input has changed since the job began");
+}
+
 static void input_fetched(struct thost *h, const struct msg_fetched *m, const struct action *a)
 {
     uint32_t ref = 0;
@@ -281,10 +294,11 @@ static void input_fetched(struct thost *h, const struct msg_fetched *m, const st
         const struct rec_got *g = &m->got.v[i];
         bool lost = g->code == 0 && h->lose == h->asked + i + 1;
         const struct blob *b = g->code == 0 && ref < a->nblocks ? disk_open(h->x, &a->blocks[ref++]) : NULL;
-        if (lost && w->kind == WANT_DRIVER) /* which counts: no map can be run again for it */
-            work_failed(h->sim, h->app, h->task.stage, h->task.part);
         if (!b || lost) {
-            report_fetch(h, map_of(h, h->asked + i), "an input block could not be had");
+            not_had(h, h->asked + i,
+                    !lost                  ? g->code
+                    : sim_below(h->sim, 2) ? BLOCK_CORRUPT
+                                           : BLOCK_UNREACHABLE);
             return;
         }
         if (!piece_sound(h, w, g, b))

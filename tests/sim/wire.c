@@ -142,11 +142,38 @@ static void accept_first(struct proc *p, struct wire *l)
     map_put(&p->conns, l->conn[1], l);
 }
 
+/* Without a credit: the end that was asked answers so by itself. */
+static bool out_of_credit(struct sim *s, struct wire *l, int end, struct bytes frame)
+{
+    struct arena arena = { 0 };
+    struct buf out = { 0 };
+    struct head head;
+    struct error e;
+    struct proc *p = l->end[end];
+    if (frame.p[1] != MSG_BLOCK_GET || !l->one_credit || !stray_goes_on(s) || l->serving[end]++ == 0)
+        return false;
+    l->serving[end]--;
+    const struct msg_block_get *m = proto_decode(&arena, frame, &head, &e);
+    struct msg_block_err busy = { .tag = m ? m->tag : 0,
+                                  .code = BLOCK_BUSY,
+                                  .words = bytes_of("too many chunks are under way") };
+    fault_struck(s, FAULT_CREDIT);
+    proto_encode(&out, &(struct head){ .tag = MSG_BLOCK_ERR, .epoch = p->epoch, .generation = p->generation },
+                 &busy);
+    uint8_t *own = malloc(out.n);
+    if (!own)
+        abort();
+    memcpy(own, out.p, out.n);
+    put(s, l, end, (struct item){ .kind = ITEM_FRAME, .frame = { own, (uint32_t)out.n } });
+    buf_fini(&out);
+    arena_fini(&arena);
+    return true;
+}
+
 static void frame_arrives(struct sim *s, struct wire *l, int end, const struct item *it)
 {
     struct proc *p = l->end[end];
     enum role role;
-    (void)s;
     if (end == 1 && !l->conn[1])
         accept_first(p, l);
     if (!l->attached[end])
@@ -157,6 +184,8 @@ static void frame_arrives(struct sim *s, struct wire *l, int end, const struct i
     memcpy(ev.recv.key, end ? l->dialler_key : l->server_key, KEY_BYTES);
     if (end && !proc_admits(p, l->dialler_key, &role))
         return; /* of a key revoked meanwhile */
+    if (out_of_credit(s, l, end, it->frame))
+        return;
     proc_event(p, &ev);
 }
 
@@ -247,6 +276,8 @@ void wire_send(struct proc *p, conn_id conn, struct bytes frame)
         l->up = false;
         return;
     }
+    if ((frame.p[1] == MSG_BLOCK_DATA || frame.p[1] == MSG_BLOCK_ERR) && l->serving[end])
+        l->serving[end]--;
     if (stray_takes(s, l, end, frame))
         return;
     uint8_t *copy = malloc(frame.n + 1u);
@@ -353,6 +384,7 @@ void wire_dial(struct proc *p, conn_id conn, const char *address, const uint8_t 
         l->end[1] = p;
         return;
     }
+    l->one_credit = fault_hits(s, FAULT_CREDIT);
     l->limit = fault_hits(s, FAULT_FULL) ? (uint32_t)sim_between(s, 1, 6) : QUEUE_FRAMES_MAX;
     sim_after(s, sim_between(s, 100 * US, 2 * MSEC), on_dial, p)->x = l;
 }
