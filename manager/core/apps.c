@@ -151,6 +151,7 @@ void apps_driver_here(struct manager *m, struct peer *p)
     p->generation = a->generation;
     peers_cut(m, old);
     share_look(m, a);
+    m->dirty = true;
 }
 
 void apps_driver_away(struct manager *m, struct peer *p)

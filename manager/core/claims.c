@@ -21,6 +21,7 @@ static void drop(struct manager *m, struct app *a, struct claim *c)
     a->claimed -= c->slots;
     m->claims--;
     share_look(m, a);
+    m->dirty = true;
     free(c);
 }
 
@@ -190,6 +191,7 @@ void claims_on_open(struct manager *m, struct app *a, const struct msg_app_open 
             leases_grant(m, l); /* the first word of it was lost on the way */
     }
     share_look(m, a);
+    m->dirty = true;
 }
 
 /* ---- beats tell of leases ---------------------------------------------------------- */

@@ -118,6 +118,7 @@ void open_on_ask(struct manager *m, struct peer *p, const void *msg)
     a->want_memory = ask->memory;
     bytes_text(ask->labels, a->want_labels, sizeof a->want_labels);
     share_look(m, a);
+    m->dirty = true;
 }
 
 /* ---- closing ------------------------------------------------------------------------- */

@@ -32,7 +32,6 @@ static uint32_t missing(const struct app *a)
 void share_look(struct manager *m, struct app *a)
 {
     map_put(&m->unmet, a->row.app, a);
-    m->dirty = true;
 }
 
 bool share_wants(const struct app *a)
