@@ -391,12 +391,6 @@ int procs_fd(const struct procs *p)
     return p->epoll;
 }
 
-bool procs_waits(const struct procs *p)
-{
-    (void)p;
-    return false;
-}
-
 /* ---- memory ------------------------------------------------------------------------------ */
 
 void procs_work(struct procs *p, uint64_t id)
@@ -431,8 +425,8 @@ static bool own_bytes(const struct proc *h, uint64_t *bytes)
     if (n <= 0)
         return false;
     line[n] = 0;
-    if (sscanf(line, "%" SCNu64 " %" SCNu64 " %" SCNu64, &size, &resident, &shared) != 3)
-        return false;
+    if (sscanf(line, "%" SCNu64 " %" SCNu64 " %" SCNu64, &size, &resident, &shared) != 3 || size == 0)
+        return false; /* it has ended */
     *bytes = (resident > shared ? resident - shared : 0) * (uint64_t)sysconf(_SC_PAGESIZE);
     return true;
 }

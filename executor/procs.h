@@ -25,7 +25,6 @@ struct procs *procs_new(const struct procs_config *config, struct error *e);
 void procs_free(struct procs **p); /* kills and reaps all: returns when they are gone */
 
 int procs_fd(const struct procs *p);        /* readable: call procs_turn() */
-bool procs_waits(const struct procs *p);    /* something is to be told now: call it at once */
 void procs_turn(struct procs *p);           /* hand over what happened */
 bool procs_measured(const struct procs *p); /* some have work: call procs_measure() every 50 ms */
 void procs_measure(

@@ -208,8 +208,6 @@ static void on_fd(void *user, int fd, short revents)
 static uint64_t deadline(struct executor_shell *s)
 {
     uint64_t next = executor_deadline(s->core);
-    if (procs_waits(s->procs))
-        return 0;
     if (procs_measured(s->procs) && s->measure_ns < next)
         next = s->measure_ns;
     return next;
@@ -218,8 +216,6 @@ static uint64_t deadline(struct executor_shell *s)
 static void timers(struct executor_shell *s)
 {
     uint64_t now = clock_now_ns();
-    if (procs_waits(s->procs))
-        procs_turn(s->procs);
     if (procs_measured(s->procs) && now >= s->measure_ns) {
         s->measure_ns = now + MEASURE_NS;
         procs_measure(s->procs);
