@@ -31,12 +31,14 @@ struct staging {
     bool committed;
 };
 
+static bool is_number(const char *s)
+{
+    return *s && s[strspn(s, "0123456789")] == 0;
+}
+
 static bool is_output(const char *name)
 {
-    if (!strcmp(name, "_SUCCESS"))
-        return true;
-    const char *digits = name + strlen("part-");
-    return !strncmp(name, "part-", 5) && *digits && strspn(digits, "0123456789") == strlen(digits);
+    return !strcmp(name, "_SUCCESS") || (!strncmp(name, "part-", 5) && is_number(name + strlen("part-")));
 }
 
 /* Each entry of a folder below `at`, until `each` returns non-zero, which is returned; -1 and errno when it can't be read. */
@@ -128,8 +130,9 @@ static int look(struct staging *s, struct error *e)
         return error_sys(e, "%s: can't be read", s->dir);
     if (entries(s->out, "_ferro", survey_staging, &v) < 0 && errno != ENOENT)
         return error_sys(e, "%s/_ferro: can't be read", s->dir);
-    if (!s->overwrite && v.alive[0])
-        return error_set(e, EBUSY, "%s: another job is writing there (_ferro/%s)", s->dir, v.alive);
+    if (v.alive[0])
+        return error_set(e, EBUSY, "%s: another job is writing there: %s%s", s->dir,
+                         is_number(v.alive) ? "app " : "_ferro/", v.alive);
     if (!s->overwrite && (v.output || v.other[0]))
         return error_set(e, EEXIST, "%s: exists; name another folder%s", s->dir,
                          v.other[0] ? "" : ", or replace it with --overwrite");

@@ -10,10 +10,10 @@
  * - A new output's folder may exist when it is empty, or holds only what dead drivers left in
  *   _ferro, which is removed.  Otherwise it is an error before the first task, and with
  *   `overwrite` only a folder that holds nothing but an earlier output is replaced: at
- *   the commit, not before.
+ *   the commit, not before.  While a driver that lives is writing there, no other may, with `overwrite` or without.
  * - A commit begins by renaming the staging folder to a name of its own, and goes by paths below that name:
  *   who renamed a folder away has fenced its owner, whose commit fails with ENOENT.
- *   `overwrite` fences every other driver that is still writing to the folder.
+ *   Where the file system has no locks a living driver looks dead, and is fenced so.
  * - A commit can be repeated until it succeeds.  One that is given up puts the earlier output back.
  */
 #ifndef FERRO_DRIVER_STAGING_H

@@ -221,9 +221,44 @@ Test(staging, two_at_once_are_one_too_many)
     staging_free(&first);
 }
 
+Test(staging, nobody_overwrites_what_a_living_driver_writes)
+{
+    struct error e;
+    struct staging *first = opened(1, true);
+    cr_assert_null(staging_new(out, 2, true, &e));
+    cr_assert_eq(e.code, EBUSY);
+    cr_assert(strstr(e.words, "another job is writing there: app 1"), "%s", e.words);
+    put(first, 0, 0, "x");
+    cr_assert_eq(staging_commit(first, &(struct sched_winner){ 0, 0 }, 1), 0);
+    staging_free(&first);
+}
+
+/* As where the file system has no locks: the token has the same bytes, and nobody's lock. */
+static void unlock(const char *folder)
+{
+    char path[200], bytes[ID_BYTES];
+    snprintf(path, sizeof path, "%s/_ferro/%s/token", out, folder);
+    int fd = open(path, O_RDONLY);
+    cr_assert_eq(read(fd, bytes, sizeof bytes), ID_BYTES);
+    close(fd);
+    unlink(path);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0644);
+    cr_assert_eq(write(fd, bytes, sizeof bytes), ID_BYTES);
+    close(fd);
+}
+
+static struct staging *unlocked(uint64_t app)
+{
+    char folder[24];
+    struct staging *s = opened(app, false);
+    snprintf(folder, sizeof folder, "%d", (int)app);
+    unlock(folder);
+    return s;
+}
+
 Test(staging, a_zombie_that_was_fenced_commits_nothing)
 {
-    struct staging *zombie = opened(1, false), *heir = opened(2, true);
+    struct staging *zombie = unlocked(1), *heir = opened(2, true);
     cr_assert_lt(staging_write(zombie, 0, 0, 0, bytes_of("zombie")), 0);
     cr_assert_eq(staging_commit(zombie, &(struct sched_winner){ 0, 0 }, 1), -ENOENT);
     put(heir, 0, 0, "heir");
@@ -236,7 +271,7 @@ Test(staging, a_zombie_that_was_fenced_commits_nothing)
 
 Test(staging, a_zombie_of_the_same_number_is_told_by_its_token)
 {
-    struct staging *zombie = opened(1, false), *heir = opened(1, true);
+    struct staging *zombie = unlocked(1), *heir = opened(1, true);
     put(heir, 0, 0, "heir");
     cr_assert_eq(staging_commit(zombie, &(struct sched_winner){ 0, 0 }, 1), -ESTALE);
     staging_free(&zombie);
@@ -247,7 +282,7 @@ Test(staging, a_zombie_of_the_same_number_is_told_by_its_token)
 
 Test(staging, a_zombie_fenced_in_mid_commit_spoils_nothing)
 {
-    struct staging *zombie = opened(1, false);
+    struct staging *zombie = unlocked(1);
     put(zombie, 0, 0, "zombie");
     const struct sched_winner w[] = { { 0, 0 }, { 1, 0 } };
     cr_assert_eq(staging_commit(zombie, w, 2), -ENOENT, "begun, and stopped half way");
