@@ -332,7 +332,6 @@ static void perform(struct loop *l, const struct action *a)
     case ACT_PROBE: net_probe(l->net, a->id, a->dial.address); break;
     case ACT_IO: perform_io(l, a); break;
     case ACT_LOG: say_log(l, a); break;
-    case ACT_EVENT: event_emit(a->log.words, "app", 'u', a->app, "id", 'u', a->id, NULL); break;
     case ACT_CALL: note(l, a); break;
     case ACT_EXIT:
         l->over = true;

@@ -1,9 +1,11 @@
 /* test_ops_text.c - lines of files over splits of every size equal a simple reading, read here or fetched. */
+#include "engine/ops/source.h"
 #include "tests/unit/local_runner.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -207,4 +209,36 @@ Test(ops_text, a_file_that_is_gone)
               "%s", l->said.p);
     cr_assert_eq(l->failures, 4);
     local_free(&l);
+}
+
+/* ---- whose fault it is ----------------------------------------------------------------- */
+
+static uint32_t answer_code;
+static int answer(void *user, const struct rec_want *wants, uint32_t n, struct rec_got *got, int *fds)
+{
+    (void)user, (void)wants, (void)fds;
+    for (uint32_t i = 0; i < n; i++)
+        got[i] = (struct rec_got){ .code = answer_code, .words = bytes_of("its words") };
+    return 0;
+}
+
+Test(ops_text, only_what_the_driver_says_of_a_file_is_the_inputs_fault)
+{
+    const enum cause causes[] = {
+        [BLOCK_GONE] = CAUSE_INPUT,   [BLOCK_CORRUPT] = CAUSE_INPUT, [BLOCK_BUSY] = CAUSE_FETCH,
+        [BLOCK_DENIED] = CAUSE_INPUT, [BLOCK_IO] = CAUSE_FETCH,      [BLOCK_UNREACHABLE] = CAUSE_FETCH
+    };
+    const struct file_piece piece = { "/nowhere/a.txt", 0, 5, 5, 1 };
+    for (answer_code = BLOCK_GONE; answer_code <= BLOCK_IO; answer_code++) {
+        struct task_env env = { .fetch = answer };
+        struct msg_stage stage = { .stage = 1 };
+        struct rec_report report = { 0 };
+        struct run r = { .env = &env, .stage = &stage, .report = &report };
+        struct source s;
+        cr_assert_eq(sources_open(&r, &piece, 1, &s), -1);
+        cr_assert_eq(report.cause, causes[answer_code], "code %u", answer_code);
+        cr_assert_eq(report.fetch_attempt, 0);
+        cr_assert_eq(memmem(report.words.p, report.words.n, "its words", 9) == NULL, false);
+        arena_fini(&r.arena);
+    }
 }
