@@ -11,6 +11,7 @@
 TestSuite(submit, .timeout = 120);
 
 #define WORDCOUNT "examples/wordcount.c"
+#define ENDS "tests/cluster/jobs/main.c"
 #define TEXT "to be or not to be\nthat is the question\nto sleep\n"
 #define COUNTED "to\t3\nbe\t2\nis\t1\nnot\t1\nor\t1\nquestion\t1\nsleep\t1\nthat\t1\nthe\t1\n"
 
@@ -162,6 +163,46 @@ Test(submit, local_mode_and_cc_from_any_folder)
     cluster_fini(&c);
 }
 
+/* Whatever of a private cluster is killed: an end with a cause, and nothing left once the next one starts. */
+Test(submit, local_mode_ends_with_its_services_and_sweeps_after_the_killed)
+{
+    static const char *const services[] = { "ferro-manager", "ferro-executor" };
+    struct cluster c;
+    struct proc p = { 0 };
+    folder_init(&c);
+    setenv("TMPDIR", c.dir, 1);
+    for (int i = 0; i < 2; i++) {
+        ferro_start(&c, &p, words("run tests/cluster/jobs/slow.c 200 100 %s/out%d", c.dir, i));
+        json_decref(proc_await(&p, "task.committed", NULL));
+        kill(proc_find(&c, p.pid, services[i]), SIGKILL);
+        cr_expect_eq(proc_wait(&p), 1);
+        char *err = file_text("%s/%s.err", c.dir, p.name);
+        cr_expect(strstr(err, words("the private %s was killed by SIGKILL", services[i] + 6)), "%s", err);
+        free(err);
+    }
+    ferro_start(&c, &p, words("run tests/cluster/jobs/slow.c 200 100 %s/out3", c.dir));
+    json_decref(proc_await(&p, "task.committed", NULL));
+    free(ferro_expect(&c, 0, NULL, "run " ENDS " fine")); /* leaves the living alone */
+    cr_expect(system(words("ls -d %s/ferro-run-*/lock >/dev/null", c.dir)) == 0);
+    proc_kill(&p, SIGKILL);
+    proc_wait(&p);
+    for (int64_t left = AWAIT_MS; left > 0 && proc_find(&c, 0, "ferro"); left -= 10)
+        usleep(10000);
+    free(ferro_expect(&c, 0, NULL, "run " ENDS " fine"));
+    cr_expect(system(words("! ls -d %s/ferro-run-* 2>/dev/null", c.dir)) == 0);
+    unsetenv("TMPDIR");
+    cluster_fini(&c);
+}
+
+Test(submit, local_mode_says_at_once_what_it_can_not_have)
+{
+    struct cluster c;
+    folder_init(&c);
+    free(ferro_expect(&c, 1, "more than the", "run --mem 1000T " ENDS " fine"));
+    free(ferro_expect(&c, 2, "at most 4096", "run --slots 5000 " ENDS " fine"));
+    cluster_fini(&c);
+}
+
 Test(submit, names_are_files_folders_and_globs)
 {
     struct cluster c;
@@ -207,8 +248,6 @@ Test(submit, mistakes_have_codes_and_say_what_to_do)
                       words("submit --manager 127.0.0.1:1 " WORDCOUNT " %s/keys -", c.dir)));
     cluster_fini(&c);
 }
-
-#define ENDS "tests/cluster/jobs/main.c"
 
 /* A main that crashes has words and the code of a failed job, in each mode, and its application ends at once. */
 Test(submit, a_main_that_crashes_says_so)
