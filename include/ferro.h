@@ -51,7 +51,7 @@ extern "C" {
 
 typedef uint32_t fe_type;                /* kind in the top 4 bits, size in bytes below (0: varies) */
 #define FERRO_NONE ((fe_type)0x00000000) /* nothing: datasets without keys */
-#define FERRO_TEXT ((fe_type)0x10000000) /* any bytes, any length up to 1 GiB */
+#define FERRO_TEXT ((fe_type)0x10000000) /* up to 1 GiB; in a shuffled record 1/8 of the slot's memory */
 #define FERRO_I64 ((fe_type)0x20000008)  /* int64_t */
 #define FERRO_F64 ((fe_type)0x30000008)  /* double; -0.0 equals 0.0, all NaNs are one key */
 /* Compared and sorted as bytes; at most 64 KiB; no pointers, padding zeroed. */

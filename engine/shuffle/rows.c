@@ -3,6 +3,7 @@
 
 #include "engine/spill/budget.h"
 #include "engine/spill/region.h"
+#include "engine/types.h"
 
 #define RESERVE_BYTES (64u << 10) /* a step of the budget */
 #define ROWS_BYTES_MIN (64u << 10)
@@ -12,6 +13,36 @@ static inline uint64_t align8(uint64_t n)
 {
     return (n + 7) & ~7ull;
 }
+
+/* ---- one row's size ---------------------------------------------------------- */
+
+/* At least as many bytes as the column's longest row has. */
+static uint64_t longest_at_most(const struct batch *b, const struct vec *v)
+{
+    uint32_t last = b->sel ? b->sel[b->rows - 1] : b->rows - 1;
+    return v->type == FERRO_TEXT ? v->end[last] - v->first : type_size(v->type);
+}
+
+int rows_small(struct run *r, const struct batch *b)
+{
+    uint64_t most = r->budget / 4;
+    most = most > ROW_BYTES_MIN ? most : ROW_BYTES_MIN;
+    if (b->rows == 0 || longest_at_most(b, &b->key) + longest_at_most(b, &b->value) <= most)
+        return 0;
+    for (uint32_t i = 0; i < b->rows; i++) {
+        uint32_t row = b->sel ? b->sel[i] : i;
+        uint64_t n = vec_at(&b->key, row).n + vec_at(&b->value, row).n;
+        if (n > most)
+            return run_fail(
+                r, CAUSE_MEMORY,
+                "a record of %.1f MiB is too large to be shuffled: at most %.1f MiB, an eighth of "
+                "its slot's memory",
+                (double)n / (1 << 20), (double)most / (1 << 20));
+    }
+    return 0;
+}
+
+/* ---- rows in a region -------------------------------------------------------- */
 
 void rows_init(struct rows *s, struct run *r, fe_type key, fe_type value, bool hashed, uint64_t limit)
 {

@@ -5,6 +5,11 @@
 #include "engine/ops/op.h"
 
 #define ROWS_FULL UINT32_MAX
+#define ROW_BYTES_MIN (1u << 20) /* a row of so many bytes is never too large */
+
+/* A row passes a shuffle in up to five copies: is each of the batch's rows at most an eighth of the slot's memory?
+ * 0, or -1 after run_fail(). */
+int rows_small(struct run *r, const struct batch *b);
 
 struct rows {
     struct run *run; /* borrowed */

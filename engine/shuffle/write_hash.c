@@ -179,6 +179,8 @@ static int pull(struct writer *w, struct op *child)
     const struct batch *b;
     int got;
     while ((got = child->next(child, &b)) > 0) {
+        if (rows_small(w->run, b))
+            return -1;
         hash_rows(w, b);
         if (w->combines ? combine_batch(w, b) : partition_add(w, b, 0))
             return -1;

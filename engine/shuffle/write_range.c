@@ -90,12 +90,15 @@ static int pull(struct writer *w, struct op *child)
 {
     const struct batch *b;
     int got;
-    while ((got = child->next(child, &b)) > 0)
+    while ((got = child->next(child, &b)) > 0) {
+        if (rows_small(w->run, b))
+            return -1;
         for (uint32_t i = 0; i < b->rows; i++) {
             uint32_t row = b->sel ? b->sel[i] : i;
             if (put(w, vec_at(&b->key, row), vec_at(&b->value, row)))
                 return -1;
         }
+    }
     return got < 0 || flush(w) ? -1 : 0;
 }
 

@@ -207,6 +207,41 @@ Test(shuffle, what_does_not_shrink_is_only_partitioned)
     run_way(&(struct way){ FERRO_I64, FERRO_MAX, POOR, 600000, 4000000, false, false, false, 1 });
 }
 
+/* One text of `bytes` among short ones: the map's result. */
+static int map_long(const struct plan_node *sink, size_t bytes, char words[512])
+{
+    struct shuffle_world w;
+    struct recs in = { 0 };
+    int64_t one = 1;
+    char *text = calloc(1, bytes);
+    shuffle_world_init(&w, RICH);
+    recs_add(&in, "short", 5, &one, sizeof one);
+    recs_add(&in, text, bytes, &one, sizeof one);
+    recs_add(&in, "too", 3, &one, sizeof one);
+    int failed = shuffle_world_map(&w, sink, &in, 0, in.n);
+    bytes_text(w.report.words, words, 512);
+    cr_assert_eq(w.report.cause, failed ? CAUSE_MEMORY : CAUSE_OK);
+    free(text);
+    recs_fini(&in);
+    shuffle_world_fini(&w);
+    return failed;
+}
+
+Test(shuffle, a_record_too_large_for_the_slot_is_refused_in_words)
+{
+    char words[512];
+    struct plan_node hash = { .op = OP_WRITE_HASH, .key = FERRO_TEXT, .value = FERRO_I64, .buckets = 4 };
+    struct plan_node range = { .op = OP_WRITE_RANGE, .key = FERRO_TEXT, .value = FERRO_I64 };
+    for (int kernel = 0; kernel <= FERRO_SUM; kernel += FERRO_SUM) {
+        hash.kernel = (enum fe_kernel)kernel;
+        cr_assert_eq(map_long(&hash, RICH / 4 - 64, words), 0, "%s", words);
+        cr_assert_neq(map_long(&hash, RICH / 4 + 1, words), 0);
+        cr_assert(strstr(words, "too large to be shuffled: at most"), "%s", words);
+    }
+    cr_assert_eq(map_long(&range, RICH / 4 - 64, words), 0, "%s", words);
+    cr_assert_neq(map_long(&range, RICH / 4 + 1, words), 0);
+}
+
 Test(shuffle, few_rows_and_many_maps)
 {
     run_way(&(struct way){ FERRO_TEXT, FERRO_SUM, RICH, 0, 1, false, false, false, 2 });
