@@ -91,9 +91,9 @@ static const struct option_row rows[] = {
       .help =
           "memory for tasks, at least 16M a slot (default: three quarters of what this process may use)" },
     TEXT("dir", OPT_PATH, shell.dir, "DIR",
-         "fast folder for blocks (default: /dev/shm/ferro, else /tmp/ferro)"),
+         "fast folder for blocks (default: /dev/shm/ferro-UID, else /tmp/ferro-UID)"),
     TEXT("disk", OPT_PATH, shell.disk, "DIR",
-         "folder for blocks beyond that, and for spills (default: /var/tmp/ferro)"),
+         "folder for blocks beyond that, and for spills (default: /var/tmp/ferro-UID)"),
     { .name = "blocks",
       .value = "BYTES",
       .type = OPT_BYTES,
@@ -207,13 +207,38 @@ static const char *host_program(struct arena *a, struct error *e)
     return arena_strdup(a, path);
 }
 
+/* Each user's own, where everybody may write: another may have taken the name first. */
+static int default_folder(const char **dir, const char *option, const char *above, struct arena *a,
+                          struct error *e)
+{
+    char path[64];
+    struct stat st;
+    if (*dir)
+        return 0;
+    snprintf(path, sizeof path, "%s/ferro-%u", above, (unsigned)geteuid());
+    *dir = arena_strdup(a, path);
+    if (mkdir(path, 0700) && errno != EEXIST)
+        return error_sys(e, "--%s: its default, %s", option, path);
+    if (lstat(path, &st) || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+        return error_set(e, EPERM, "--%s: its default, %s, is another user's: name a folder of your own",
+                         option, path);
+    return 0;
+}
+
+static int default_folders(struct options *o, struct arena *a, struct error *e)
+{
+    const char *fast = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+    return default_folder(&o->shell.dir, "dir", fast, a, e) ||
+                   default_folder(&o->shell.disk, "disk", "/var/tmp", a, e)
+               ? -1
+               : 0;
+}
+
 static int complete_options(struct options *o, struct arena *a, struct error *e)
 {
     default_resources(o);
-    if (!o->shell.dir)
-        o->shell.dir = access("/dev/shm", W_OK) ? "/tmp/ferro" : "/dev/shm/ferro";
-    if (!o->shell.disk)
-        o->shell.disk = "/var/tmp/ferro";
+    if (default_folders(o, a, e))
+        return -1;
     if (o->blocks == 0) {
         uint64_t half = free_bytes(o->shell.dir) / 2, quarter = o->memory / 3;
         o->blocks = half < quarter ? half : quarter;

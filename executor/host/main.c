@@ -1,9 +1,11 @@
 /* main.c - ferro-host: the process that runs user code, one task at a time, for its executor. */
+#include "common/base/version.h"
 #include "executor/host/confine.h"
 #include "executor/host/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,13 +21,34 @@ __attribute__((visibility("default"))) const char *__asan_default_options(void)
 
 static struct worker worker;
 
+/* Started by hand.  The exit code; -1: by its executor, whose process id is the argument. */
+static int answer(int argc, char **argv, long *executor)
+{
+    char *end = NULL;
+    const char *word = argc == 2 ? argv[1] : "";
+    if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+        puts("ferro-host: the process that runs an application's tasks.\n"
+             "ferro-executor starts it and speaks to it; it has no options of its own.");
+        return 0;
+    }
+    if (!strcmp(word, "--version") || !strcmp(word, "-V")) {
+        puts("ferro-host " FERRO_VERSION);
+        return 0;
+    }
+    *executor = strtol(word, &end, 10);
+    if (end != word && *end == 0 && *executor > 0)
+        return -1;
+    fputs("ferro-host runs tasks; ferro-executor starts it\n", stderr);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 2) {
-        fprintf(stderr, "ferro-host runs tasks; ferro-executor starts it\n");
-        return 2;
-    }
-    confine_always(atol(argv[1]));
+    long executor;
+    int code = answer(argc, argv, &executor);
+    if (code >= 0)
+        return code;
+    confine_always(executor);
     syscall(SYS_close_range, HOST_BOARD_FD + 1, ~0u, 0);
     setvbuf(stdout, NULL, _IOLBF, 0);
     worker_init(&worker);

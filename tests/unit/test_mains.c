@@ -1,5 +1,6 @@
 /* test_mains.c - the programs themselves: what they are wrongly told is one line, and exit 2. */
 #include "common/base/bytes.h"
+#include "common/base/version.h"
 
 #include <criterion/criterion.h>
 #include <limits.h>
@@ -100,4 +101,40 @@ Test(mains, events_go_to_a_descriptor_that_is_open_for_writing)
     refuses("ferro-driver run --manager 127.0.0.1:1 --app 1 --keys-fd 98 --events 99 x.so",
             "--events: descriptor 99");
     executor_takes("--events 1", 0);
+}
+
+static void says(const char *line, const char *words)
+{
+    struct buf command = { 0 };
+    char said[4096];
+    command_of(&command, line);
+    command.n -= strlen(" 2>&1 >/dev/null");
+    command.p[command.n] = 0;
+    FILE *f = popen((char *)command.p, "r");
+    cr_assert(f);
+    said[fread(said, 1, sizeof said - 1, f)] = 0;
+    cr_expect_eq(pclose(f), 0, "%s: %s", line, said);
+    cr_expect_eq(strncmp(said, words, strlen(words)), 0, "%s: '%s' where '%s' was to be", line, said, words);
+    buf_fini(&command);
+}
+
+Test(mains, all_say_what_they_are)
+{
+    static const char *const programs[] = { "ferro-manager", "ferro-executor", "ferro-host", "ferro-driver" };
+    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
+        char line[64], version[64];
+        snprintf(line, sizeof line, "%s --version", programs[i]);
+        snprintf(version, sizeof version, "%s %s\n", programs[i], FERRO_VERSION);
+        says(line, version);
+    }
+    says("ferro-host --help", "ferro-host: the process that runs an application's tasks");
+    refuses("ferro-host nonsense", "ferro-executor starts it");
+}
+
+Test(mains, an_executors_default_folders_are_its_users_own)
+{
+    char dir[64];
+    snprintf(dir, sizeof dir, "/var/tmp/ferro-%u", (unsigned)geteuid());
+    executor_takes("", 0);
+    cr_expect_eq(access(dir, F_OK), 0, "%s", dir);
 }
