@@ -1,5 +1,6 @@
 /* cc.c - ferro cc: compile a job. */
 #include "cli/compile.h"
+#include "cli/object.h"
 #include "cli/verb.h"
 
 #include <string.h>
@@ -14,7 +15,7 @@ static const struct option_row rows[] = {
       .value = "FILE",
       .type = OPT_PATH,
       .offset = offsetof(struct cc, out),
-      .help = "the shared object to make (default: the source's name with .so)" },
+      .help = "the shared object to make (default: the source's name with .so, in the current folder)" },
     { .name = NULL },
 };
 static const struct options_program program = {
@@ -42,14 +43,17 @@ int verb_cc(int argc, char **argv)
         goto done;
     }
     if (!o.out) {
-        size_t stem = (size_t)(strrchr(rest.v[0], '.') - rest.v[0]);
+        const char *slash = strrchr(rest.v[0], '/'), *name = slash ? slash + 1 : rest.v[0];
+        size_t stem = (size_t)(strrchr(name, '.') - name);
         char *out = arena_alloc(&a, stem + 4);
-        memcpy(out, rest.v[0], stem);
+        memcpy(out, name, stem);
         memcpy(out + stem, ".so", 4);
         o.out = out;
     }
     if (compile_to(rest.v[0], o.out, (char *const *)(rest.v + 1), &e))
         code = verb_error(EXIT_WRONG, "%s: %s", rest.v[0], e.words);
+    else if (object_check(rest.v[0], o.out, &e))
+        code = verb_error(EXIT_WRONG, "%s", e.words);
 done:
     arena_fini(&a);
     return code;

@@ -2,9 +2,10 @@
  *
  * The cache (XDG_CACHE_HOME/ferro or ~/.cache/ferro; ours alone, mode 0700) has for each hash of (path,
  * source, flags) the object and the list of files it was made of (-MD); it is
- * good while none of those is newer.
+ * good while none of those is newer.  cache.h bounds it.
  */
 #include "cli/compile.h"
+#include "cli/cache.h"
 #include "common/base/version.h"
 #include "common/proto/proto.h"
 
@@ -28,6 +29,15 @@
 #else
 #define JOB_MARCH "-O2" /* the architecture's own baseline */
 #endif
+
+#define FLAGS "-O2", "-g", "-Wall", JOB_MARCH, "-fPIC", "-shared", "-fvisibility=hidden"
+#define FLAGS_EDITION 2 /* of all of them: what other ones made isn't taken from the cache */
+
+/* What crashes as sure as it compiles: a function of another type, one that isn't there. */
+static const char *const flags_c[] = { "-std=gnu11", "-Werror=incompatible-pointer-types",
+                                       "-Werror=implicit-function-declaration", "-Werror=int-conversion",
+                                       NULL };
+static const char *const flags_cxx[] = { "-std=gnu++17", NULL };
 
 extern char **environ;
 
@@ -96,23 +106,15 @@ int compile_to(const char *source, const char *out, char *const *extra, struct e
     struct places at;
     if (places_find(&at, e))
         return -1;
-    const char *args[ARGS_MAX] = {
-        compiler(source),
-        is_cxx(source) ? "-std=gnu++17" : "-std=gnu11",
-        "-O2",
-        "-g",
-        "-Wall",
-        JOB_MARCH,
-        "-fPIC",
-        "-shared",
-        "-fvisibility=hidden",
-        "-I",
-        at.include,
-        "-o",
-        out,
-        source,
-    };
-    int n = 14;
+    const char *args[ARGS_MAX] = { compiler(source), FLAGS };
+    int n = 1;
+    while (args[n])
+        n++;
+    for (const char *const *f = is_cxx(source) ? flags_cxx : flags_c; *f; f++)
+        args[n++] = *f;
+    const char *files[] = { "-I", at.include, "-o", out, source };
+    for (int i = 0; i < 5; i++)
+        args[n++] = files[i];
     for (; extra && *extra; extra++) {
         if (n >= ARGS_MAX - 6)
             return error_set(e, E2BIG, "too many arguments for the compiler");
@@ -259,7 +261,8 @@ const char *compile_cached(struct arena *a, const char *job, struct error *e)
     if (!is_source(job))
         return check_object(job, path, e) ? NULL : arena_strdup(a, path);
     struct buf text = { 0 };
-    buf_printf(&text, "%s %s %s %s %s\n", FERRO_VERSION, JOB_MARCH, path, job, compiler(job));
+    buf_printf(&text, "%s %d %s %s %s %s\n", FERRO_VERSION, FLAGS_EDITION, JOB_MARCH, path, job,
+               compiler(job));
     if (read_whole(path, &text, e) || cache_folder(folder, sizeof folder, e)) {
         buf_fini(&text);
         return NULL;
@@ -268,7 +271,11 @@ const char *compile_cached(struct arena *a, const char *job, struct error *e)
     buf_fini(&text);
     snprintf(object, sizeof object, "%.4000s/%s.so", folder, hex);
     snprintf(deps, sizeof deps, "%.4000s/%s.d", folder, hex);
-    if (!is_fresh(object, deps) && compile_into_cache(job, path, object, deps, e))
+    if (is_fresh(object, deps))
+        cache_used(object);
+    else if (compile_into_cache(job, path, object, deps, e))
         return NULL;
+    else
+        cache_trim(folder);
     return arena_strdup(a, object);
 }

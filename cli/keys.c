@@ -66,7 +66,7 @@ int verb_keys(int argc, char **argv)
     else if (rest.n == 3 && !strcmp(rest.v[0], "add") && !strcmp(rest.v[1], "user"))
         code = add(&o, rest.v[2]);
     else
-        code = verb_error(EXIT_USAGE, "keys: usage: ferro keys %s", program.usage);
+        code = verb_error(EXIT_USAGE, "keys: what is to be done? Usage: ferro keys %s", program.usage);
     arena_fini(&a);
     return code;
 }

@@ -21,10 +21,12 @@ static int number_check(const char *name, const char *text, int (*parse)(const c
     const char *what = parse == options_u64     ? "a number"
                        : parse == options_bytes ? "a size such as 64M or 2G"
                                                 : "a time such as 300ms or 20s";
-    return error_set(e, EINVAL, "--%s: '%s' is not %s%s", name, text, what,
-                     parse(text, &value) ? ""
-                     : value < min       ? " that is large enough"
-                                         : " that is small enough");
+    const char *unit = parse == options_bytes ? " bytes" : parse == options_duration ? " ms" : "";
+    if (parse(text, &value))
+        return error_set(e, EINVAL, "--%s: '%s' is not %s", name, text, what);
+    return error_set(e, EINVAL, "--%s: '%s' is too %s: at %s %" PRIu64 "%s", name, text,
+                     value < min ? "small" : "large", value < min ? "least" : "most", value < min ? min : max,
+                     unit);
 }
 
 int job_options_check(const struct job_options *o, struct error *e)

@@ -25,10 +25,20 @@ static const struct verb {
 };
 enum { NVERBS = sizeof verbs / sizeof *verbs };
 
+static bool begins_with_verb(const char *words)
+{
+    for (int i = 0; i < NVERBS; i++) {
+        size_t n = strlen(verbs[i].name);
+        if (!strncmp(words, verbs[i].name, n) && words[n] == ':')
+            return true;
+    }
+    return false;
+}
+
 int verb_error(int code, const char *fmt, ...)
 {
     va_list ap;
-    fputs("ferro: ", stderr);
+    fputs(begins_with_verb(fmt) ? "ferro " : "ferro: ", stderr);
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
@@ -44,7 +54,7 @@ int verb_options(const struct options_program *p, int argc, char **argv, void *i
 
 static void help(FILE *out)
 {
-    fprintf(out, "usage: ferro VERB [OPTION]... [ARGUMENT]...\n\n"
+    fprintf(out, "Usage: ferro VERB [OPTION]... [ARGUMENT]...\n\n"
                  "Runs jobs written in C on this machine or on a cluster.\n\nverbs:\n");
     for (int i = 0; i < NVERBS; i++)
         options_help_line(out, verbs[i].name, verbs[i].help);

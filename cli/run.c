@@ -4,6 +4,7 @@
  */
 #include "cli/compile.h"
 #include "cli/launch.h"
+#include "cli/object.h"
 #include "cli/query.h"
 #include "cli/scratch.h"
 #include "common/base/clock.h"
@@ -39,7 +40,8 @@ static const struct option_row rows[] = {
 static const struct options_program program = {
     .name = "ferro run",
     .usage = "[OPTION]... JOB.c|JOB.so [ARGUMENT]...",
-    .about = "Runs a job on this machine, with no cluster and no configuration. A source is compiled first.",
+    .about = "Runs a job on this machine, with no cluster and no configuration. A source is compiled first, "
+             "and kept in ~/.cache/ferro (or XDG_CACHE_HOME/ferro).",
     .rows = rows,
     .after = "example: ferro run examples/wordcount.c README.md -",
     .job_args = true,
@@ -398,7 +400,7 @@ static int run(struct arena *a, const struct run *o, const struct option_list *r
         return verb_error(EXIT_USAGE, "run: --slots: '%s' is too large: at most %d on one machine",
                           o->job.slots, LOCAL_SLOTS_MAX);
     const char *library = compile_cached(a, rest->v[0], &e);
-    if (!library)
+    if (!library || object_check(rest->v[0], library, &e))
         return verb_error(EXIT_WRONG, "%s", e.words);
     struct option_list args = { rest->v + 1, rest->n - 1 };
     job_options_hint(&o->job, &args);

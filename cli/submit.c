@@ -2,6 +2,7 @@
 #include "cli/apps.h"
 #include "cli/compile.h"
 #include "cli/launch.h"
+#include "cli/object.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +40,8 @@ static const struct option_row rows[] = {
 static const struct options_program program = {
     .name = "ferro submit",
     .usage = "[OPTION]... JOB.c|JOB.so [ARGUMENT]...",
-    .about = "Runs a job on a cluster. A source is compiled first. The job's library travels by itself.",
+    .about = "Runs a job on a cluster. A source is compiled first, and kept in ~/.cache/ferro (or "
+             "XDG_CACHE_HOME/ferro). The job's library travels by itself.",
     .rows = rows,
     .after = "example: ferro submit examples/wordcount.c data/ out/",
     .job_args = true,
@@ -158,7 +160,7 @@ static int submit(struct arena *a, const struct submit *o, struct option_list *r
     if (job_options_check(&o->job, &e))
         return verb_error(EXIT_USAGE, "submit: %s", e.words);
     const char *job = rest->v[0], *library = compile_cached(a, job, &e);
-    if (!library)
+    if (!library || object_check(job, library, &e))
         return verb_error(EXIT_WRONG, "%s", e.words);
     int code = session_open(&s, &o->where);
     if (code)

@@ -31,7 +31,7 @@ int verb_drain(int argc, char **argv);
 int verb_options(const struct options_program *p, int argc, char **argv, void *into, struct option_list *rest,
                  struct arena *a);
 
-/* Say "ferro: words" on stderr and return the code. */
+/* Say "ferro: words" on stderr, or "ferro VERB: words" where `fmt` begins with "VERB: "; return the code. */
 int verb_error(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

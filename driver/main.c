@@ -17,7 +17,7 @@ static const struct {
 
 static void help(FILE *out)
 {
-    fprintf(out, "usage: ferro-driver VERB [OPTION]...\n\nRuns jobs: their mains, and the scheduling of "
+    fprintf(out, "Usage: ferro-driver VERB [OPTION]...\n\nRuns jobs: their mains, and the scheduling of "
                  "their tasks.\n\n");
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         options_help_line(out, verbs[i].name, verbs[i].help);

@@ -229,7 +229,7 @@ Test(submit, mistakes_have_codes_and_say_what_to_do)
 {
     struct cluster c;
     cluster_init(&c);
-    free(ferro_expect(&c, 2, "usage", ""));
+    free(ferro_expect(&c, 2, "Usage", ""));
     free(ferro_expect(&c, 2, "did you mean 'submit'", "sumbit x"));
     free(ferro_expect(&c, 2, "which job", "submit"));
     free(ferro_expect(&c, 2, "did you mean --json", "status --jsno"));

@@ -1,4 +1,5 @@
 /* test_compile.c - the cache of compiled jobs, with a compiler that only counts. */
+#include "cli/cache.h"
 #include "cli/compile.h"
 #include "common/base/tree.h"
 
@@ -127,6 +128,36 @@ Test(compile, keeps_jobs_only_where_nobody_else_may_write)
         cr_assert_null(compile_cached(&arena, source, &e));
         cr_assert(strstr(e.words, "belongs to uid 12345"), "%s", e.words);
     }
+}
+
+Test(compile, keeps_so_many_jobs_those_used_last)
+{
+    char path[128], cache[80];
+    snprintf(cache, sizeof cache, "%s/.cache/ferro", dir);
+    const char *first = cached();
+    age(first, -3600);
+    for (int i = 0; i < CACHE_JOBS_MAX; i++) {
+        snprintf(path, sizeof path, "%s/%032x.so", cache, i);
+        write_text(path, "object", 0600);
+        age(path, -7200 + i);
+        snprintf(path, sizeof path, "%s/%032x.d", cache, i);
+        write_text(path, "x: y", 0600);
+    }
+    snprintf(path, sizeof path, "%s/%032x.so.123", cache, 7);
+    write_text(path, "half an object", 0600);
+    age(path, -7200);
+    cache_trim(cache);
+    cr_assert(access(path, F_OK), "a killed compiler's file is left");
+    cr_assert_eq(access(first, F_OK), 0, "it was used last");
+    snprintf(path, sizeof path, "%s/%032x.d", cache, 0);
+    cr_assert(access(path, F_OK), "the one used least stays");
+    snprintf(path, sizeof path, "%s/%032x.so", cache, 1);
+    cr_assert_eq(access(path, F_OK), 0, "one was too many");
+    cr_assert_eq(truncate(path, CACHE_BYTES_MAX), 0);
+    cache_used(path); /* what was used before it doesn't fit any more */
+    cache_trim(cache);
+    cr_assert_eq(access(path, F_OK), 0);
+    cr_assert(access(first, F_OK), "over all bytes");
 }
 
 Test(compile, without_a_home_its_folder_is_named_by_its_owner)
