@@ -1,5 +1,6 @@
 /* session.c - see session.h: errors are said here, once, with what to do. */
 #include "cli/session.h"
+#include "common/base/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define REFUSED_MS 2000 /* a manager that was started a moment ago will listen */
+#define REFUSED_SAID_MS 1000
+#define REFUSED_EACH_MS 50
 #define AGAIN_MS 60000 /* a manager that went away is given so long to come back */
 #define AGAIN_EACH_MS 250
 
@@ -39,8 +43,25 @@ static int dial(struct session *s, struct error *e)
     const struct where *w = &s->where;
     s->client =
         client_open(w->manager, s->key.manager, s->key.pair.public_key, s->key.pair.secret, w->timeout_ms, e);
-    key_wipe(s->key.pair.secret, KEY_BYTES);
     return s->client ? 0 : -1;
+}
+
+/* The same, again while nobody listens there, for a little. */
+static int dial_patiently(struct session *s, struct error *e)
+{
+    const uint64_t began = clock_now_ns(), ms = 1000000;
+    uint64_t patience = s->where.timeout_ms < REFUSED_MS ? s->where.timeout_ms : REFUSED_MS;
+    bool said_it = false;
+    while (dial(s, e)) {
+        uint64_t waited = (clock_now_ns() - began) / ms;
+        if (e->code != ECONNREFUSED || waited >= patience)
+            return -1;
+        if (waited >= REFUSED_SAID_MS && !said_it)
+            fprintf(stderr, "ferro: waiting for ferro-manager at %s\n", s->where.manager);
+        said_it = waited >= REFUSED_SAID_MS;
+        poll(NULL, 0, REFUSED_EACH_MS);
+    }
+    return 0;
 }
 
 int session_open(struct session *s, const struct where *where)
@@ -50,7 +71,9 @@ int session_open(struct session *s, const struct where *where)
     if (key_load(where->key, &s->key, &e))
         return verb_error(e.code == EACCES ? EXIT_UNAUTHORISED : EXIT_WRONG,
                           "%s (--key or FERRO_KEY names another)", e.words);
-    return dial(s, &e) ? said(&e) : EXIT_GOOD;
+    int failed = dial_patiently(s, &e);
+    key_wipe(s->key.pair.secret, KEY_BYTES);
+    return failed ? said(&e) : EXIT_GOOD;
 }
 
 /* The manager went away.  SESSION_AGAIN when it came back, else an exit code after the error was said. */
@@ -60,7 +83,9 @@ static int come_back(struct session *s, struct error *e)
     for (int waited = 0; waited < AGAIN_MS; waited += AGAIN_EACH_MS) {
         poll(NULL, 0, AGAIN_EACH_MS);
         client_close(&s->client);
-        if (key_load(s->where.key, &s->key, e) == 0 && dial(s, e) == 0)
+        bool back = key_load(s->where.key, &s->key, e) == 0 && dial(s, e) == 0;
+        key_wipe(s->key.pair.secret, KEY_BYTES);
+        if (back)
             return SESSION_AGAIN;
         if (exit_code_for(e) != EXIT_NO_MANAGER)
             break;

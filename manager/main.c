@@ -4,6 +4,8 @@
 #include "common/keys/keys.h"
 #include "manager/shell.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 
 struct options {
@@ -103,9 +105,26 @@ static struct manager_config core_config(const struct options *o)
     };
 }
 
+/* Before anything is made or opened: a manager without keys is of no use to anybody. */
+static int check_keys(const char *dir, struct error *e)
+{
+    char path[PATH_MAX];
+    struct key_file k;
+    snprintf(path, sizeof path, "%s/manager.key", dir);
+    int r = key_load(path, &k, e);
+    if (r && e->code == ENOENT)
+        error_set(e, ENOENT, "%s: there is no such file; make keys with `ferro keys init %s`", path, dir);
+    key_wipe(&k, sizeof k);
+    return r;
+}
+
 static int run(const struct options *o)
 {
     struct error e;
+    if (check_keys(o->keys, &e)) {
+        log_line(LOG_ERROR, "%s", e.words);
+        return 1;
+    }
     struct shell_config config = {
         .listen = o->listen, .keys = o->keys, .state = o->state, .fast = o->fast, .core = core_config(o)
     };

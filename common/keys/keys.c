@@ -135,24 +135,28 @@ static int public_put(const char *path, const struct key_file *k, struct error *
     return r;
 }
 
-static int file_read(const char *path, bool secret, char text[KEY_FILE_BYTES_MAX], struct error *e)
+static int file_read(const char *path, char text[KEY_FILE_BYTES_MAX], struct stat *st, struct error *e)
 {
-    struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return error_sys(e, "key %s", path);
-    ssize_t n = fstat(fd, &st) ? -1 : S_ISREG(st.st_mode) ? read(fd, text, KEY_FILE_BYTES_MAX - 1) : 0;
+    ssize_t n = fstat(fd, st) ? -1 : S_ISREG(st->st_mode) ? read(fd, text, KEY_FILE_BYTES_MAX - 1) : 0;
     close(fd);
     if (n < 0)
         return error_sys(e, "key %s", path);
-    if (!S_ISREG(st.st_mode))
+    if (!S_ISREG(st->st_mode))
         return error_set(e, EINVAL, "key %s: not a file", path);
-    if (secret && (st.st_mode & 077))
-        return error_set(e, EACCES, "key %s: others may read it (mode %04o); chmod 600 it", path,
-                         st.st_mode & 07777);
-    if (secret && st.st_uid != geteuid() && st.st_uid != 0)
-        return error_set(e, EACCES, "key %s: belongs to uid %u, not to uid %u", path, st.st_uid, geteuid());
     text[n] = 0;
+    return 0;
+}
+
+static int check_secret(const char *path, const struct stat *st, struct error *e)
+{
+    if (st->st_mode & 077)
+        return error_set(e, EACCES, "key %s: others may read it (mode %04o); chmod 600 it", path,
+                         st->st_mode & 07777);
+    if (st->st_uid != geteuid() && st->st_uid != 0)
+        return error_set(e, EACCES, "key %s: belongs to uid %u, not to uid %u", path, st->st_uid, geteuid());
     return 0;
 }
 
@@ -164,24 +168,31 @@ static int key_of(const zconfig_t *root, const char *path, uint8_t key[KEY_BYTES
 static int key_read(const char *path, bool secret, struct key_file *out, struct error *e)
 {
     char text[KEY_FILE_BYTES_MAX];
+    struct stat st;
     *out = (struct key_file){ 0 };
-    if (file_read(path, secret, text, e)) {
+    if (file_read(path, text, &st, e)) {
         key_wipe(text, sizeof text);
         return -1;
     }
-    zconfig_t *root = zconfig_str_load(text);
-    bool whole = root && key_of(root, "key/public", out->pair.public_key) == 0 &&
-                 (!secret || (key_of(root, "key/secret", out->pair.secret) == 0 &&
-                              key_of(root, "manager/public", out->manager) == 0));
+    zconfig_t *root =
+        strstr(text, "public = ") ? zconfig_str_load(text) : NULL; /* CZMQ complains of any other */
+    bool has_public = root && key_of(root, "key/public", out->pair.public_key) == 0;
+    bool whole = has_public && (!secret || (key_of(root, "key/secret", out->pair.secret) == 0 &&
+                                            key_of(root, "manager/public", out->manager) == 0));
     if (whole) {
         snprintf(out->name, sizeof out->name, "%s", zconfig_get(root, "key/name", ""));
         out->role = role_parse(zconfig_get(root, "key/role", ""));
     }
     tree_wipe(&root);
     key_wipe(text, sizeof text);
-    if (whole && out->role)
+    if (whole && out->role && (!secret || check_secret(path, &st, e) == 0))
         return 0;
+    bool refused = whole && out->role;
     key_wipe(out, sizeof *out);
+    if (refused)
+        return -1;
+    if (has_public && !whole)
+        return error_set(e, EINVAL, "key %s: a public key, or half a file: it holds no secret", path);
     return error_set(e, EINVAL, "key %s: not a whole key file; make keys with `ferro keys init DIR`", path);
 }
 

@@ -50,10 +50,10 @@ static int down_error(const struct client *c, struct error *e)
     /* Closed in the handshake: a server whose key isn't the expected one can't read what we say, and hangs up; so
      * does one that is out of descriptors. */
     if (!c->up && c->reason == DOWN_CLOSED)
-        return error_set(
-            e, EACCES,
-            "manager %s: it is not the one that this key is for, or has no room for another connection",
-            c->address);
+        return error_set(e, EACCES,
+                         "manager %s: it is not the one that this key is for, or no ferro-manager, or has no "
+                         "room for another connection",
+                         c->address);
     int code = c->reason == DOWN_UNAUTHORISED ? EACCES
                : c->reason == DOWN_REFUSED    ? ECONNREFUSED
                                               : EHOSTUNREACH;

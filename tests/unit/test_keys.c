@@ -94,6 +94,10 @@ Test(keys, refuses_nonsense)
     close(fd);
     cr_assert_eq(key_load(in_dir("bad.key"), &k, &e), -1);
     cr_assert_eq(key_load(in_dir("none.key"), &k, &e), -1);
+    cr_assert_eq(key_load(in_dir("manager.pub"), &k, &e), -1);
+    cr_assert(strstr(e.words, "holds no secret"), "%s", e.words);
+    cr_assert_eq(key_load("LICENSE", &k, &e), -1);
+    cr_assert(strstr(e.words, "not a whole key file"), "%s", e.words);
     cr_assert_eq(key_load(dir, &k, &e), -1);
 }
 
