@@ -294,6 +294,7 @@ bool pulls_on_data(struct pulls *p, conn_id from, const struct msg_block_data *m
     act->io.op = IO_WRITE;
     act->io.block = l->want.copy;
     act->io.offset = m->offset - l->from;
+    act->io.length = l->to - l->from;
     act->io.bytes = arena_bytes(&out->arena, m->bytes);
     map_del(&p->by_tag, c->tag);
     c->tag = 0;

@@ -4,7 +4,7 @@
  * way a pull and PULL_TOTAL_WINDOW a connection, whose pulls take turns; a chunk is
  * under way until it is written.  Each that arrives must be exactly the piece that was
  * asked for, and becomes an ACT_IO IO_WRITE (io.block = the copy, io.offset relative
- * to the pull's own start); the pull is done when its last write is.
+ * to the pull's own start, io.length all that it will write); the pull is done when its last write is.
  */
 #ifndef FERRO_CORE_PULL_H
 #define FERRO_CORE_PULL_H

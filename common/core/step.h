@@ -120,12 +120,13 @@ struct event {
 enum io_op {
     IO_ADOPT =
         1,    /* host's scratch file "stage.part.attempt" becomes block `block` of `app`; result: its size */
-    IO_WRITE, /* bytes at offset of block (made when missing) */
-    IO_LOOK,  /* is blocks[0] there, under its root, with that size? result 0 or -errno */
+    IO_WRITE, /* bytes at offset of block (made when missing, for `length` bytes in all; `last`: on the disk) */
+    IO_LOOK, /* is blocks[0] there, under its root, with that size? result 0 or -errno */
     IO_LIBRARY, /* does `block`'s content hash to its name?  Then the shell keeps it sealed for hosts. 0 or -errno */
     IO_SERVE,  /* read length at offset of block and send BLOCK_DATA {tag} on conn; result: bytes, once the
                  network has taken them, or -errno (nothing sent) */
-    IO_FREE,   /* unlink the blocks of (app, stage); stage UINT32_MAX: the application's whole directory */
+    IO_FREE,   /* unlink the blocks of (app, stage), and of further stages in `bytes` (of uint32_t); stage
+                 UINT32_MAX: the application's whole directory */
     IO_TOKEN,  /* does `path` hold exactly `bytes`, inside the operator's list? result 0 or -errno */
     IO_SYNC,   /* fsync what a host wrote for a saved part, before its report; result 0 or -errno */
     IO_COMMIT, /* driver: rename the winners, sync the directory, write _SUCCESS; result 0 or -errno */

@@ -69,32 +69,32 @@ static int make_parents(const char *dir)
 }
 
 /* Named only once it is locked, so that a neighbour's sweep never finds it without. */
-static int tree_make(struct tree *t, const char *dir, const char *name, struct error *e)
+static int tree_make(struct tree *t, const char *option, const char *dir, const char *name, struct error *e)
 {
     char made[PATH_MAX], lock[PATH_MAX + 8];
     snprintf(made, sizeof made, "%.3900s/.%s", dir, name);
     snprintf(lock, sizeof lock, "%s/lock", made);
     if (mkdir(made, 0700) && errno != EEXIST)
-        return error_sys(e, "%s", made);
+        return error_sys(e, "%s: %s", option, made);
     t->lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (t->lock < 0 || flock(t->lock, LOCK_EX | LOCK_NB) || rename(made, t->path))
-        return error_sys(e, "%s", t->path);
+        return error_sys(e, "%s: %s", option, t->path);
     return 0;
 }
 
-static int tree_open(struct tree *t, const char *dir, const char *name, struct error *e)
+static int tree_open(struct tree *t, const char *option, const char *dir, const char *name, struct error *e)
 {
     char real[PATH_MAX];
     *t = (struct tree){ .fd = -1, .lock = -1 };
     if (make_parents(dir) || !realpath(dir, real))
-        return error_sys(e, "%s", dir);
+        return error_sys(e, "%s: %s", option, dir);
     sweep(real);
     snprintf(t->path, sizeof t->path, "%.3900s/%s", real, name);
     if (access(t->path, F_OK) &&
-        tree_make(t, real, name, e)) /* there already: both trees are in one folder */
+        tree_make(t, option, real, name, e)) /* there already: both trees are in one folder */
         return -1;
     t->fd = open(t->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return t->fd < 0 ? error_sys(e, "%s", t->path) : 0;
+    return t->fd < 0 ? error_sys(e, "%s: %s", option, t->path) : 0;
 }
 
 int files_open(struct files *f, const char *fast, const char *disk, const uint8_t incarnation[ID_BYTES],
@@ -105,7 +105,7 @@ int files_open(struct files *f, const char *fast, const char *disk, const uint8_
     memcpy(f->incarnation, incarnation, ID_BYTES);
     memcpy(name.b, incarnation, ID_BYTES);
     block_hex(name, hex);
-    return tree_open(&f->fast, fast, hex, e) || tree_open(&f->disk, disk, hex, e) ? -1 : 0;
+    return tree_open(&f->fast, "--dir", fast, hex, e) || tree_open(&f->disk, "--disk", disk, hex, e) ? -1 : 0;
 }
 
 static void tree_close(struct tree *t)
@@ -199,11 +199,32 @@ int files_open_neighbour(const char *root, const uint8_t owner[ID_BYTES], uint64
     return fd;
 }
 
-/* A new copy goes to the fast tree while that has room, to the disk otherwise. */
-int files_open_copy(struct files *f, uint64_t app, struct block_id id)
+static int make_copy(const struct tree *t, uint64_t app, const char *path)
+{
+    int r = app_folder(t, app);
+    return r ? r : open_beneath(t->fd, path, O_WRONLY | O_CREAT, 0600);
+}
+
+/* With all its room taken at once: no later chunk finds none.  -errno: no bytes or inodes are left. */
+static int make_fast(const struct files *f, uint64_t app, const char *path, uint64_t bytes)
+{
+    struct statvfs fs;
+    if (fstatvfs(f->fast.fd, &fs) || (uint64_t)fs.f_bavail * fs.f_frsize < FAST_SPARE_BYTES ||
+        (uint64_t)fs.f_bavail * fs.f_frsize - FAST_SPARE_BYTES < bytes)
+        return -ENOSPC;
+    int fd = make_copy(&f->fast, app, path);
+    if (fd < 0 || bytes == 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0 ||
+        errno == EOPNOTSUPP)
+        return fd;
+    int r = -errno;
+    close(fd);
+    unlinkat(f->fast.fd, path, 0);
+    return r;
+}
+
+int files_open_copy(struct files *f, uint64_t app, struct block_id id, uint64_t bytes, bool on_disk)
 {
     char path[64];
-    struct statvfs fs;
     const struct tree *trees[2] = { &f->fast, &f->disk };
     block_path(app, id, path);
     for (int i = 0; i < 2; i++) {
@@ -211,10 +232,8 @@ int files_open_copy(struct files *f, uint64_t app, struct block_id id)
         if (fd != -ENOENT)
             return fd;
     }
-    bool room = !fstatvfs(f->fast.fd, &fs) && (uint64_t)fs.f_bavail * fs.f_frsize > FAST_SPARE_BYTES;
-    const struct tree *t = trees[!room];
-    int r = app_folder(t, app);
-    return r ? r : open_beneath(t->fd, path, O_WRONLY | O_CREAT, 0600);
+    int fd = on_disk ? -ENOSPC : make_fast(f, app, path, bytes);
+    return fd < 0 ? make_copy(&f->disk, app, path) : fd;
 }
 
 int64_t files_adopt(struct files *f, uint64_t host, bool on_disk, uint64_t app, uint32_t stage, uint32_t part,

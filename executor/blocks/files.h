@@ -36,7 +36,9 @@ char *files_host_path(const struct files *f, bool on_disk, uint64_t host, char *
 int files_open_block(const struct files *f, uint64_t app, struct block_id id);
 int files_open_neighbour(const char *root, const uint8_t owner[ID_BYTES], uint64_t app, struct block_id id,
                          uint64_t bytes);
-int files_open_copy(struct files *f, uint64_t app, struct block_id id); /* for writing, made when missing */
+/* For writing; made when missing, for `bytes` in all: with room for them in the fast tree unless `on_disk`,
+ * on the disk when there is none. */
+int files_open_copy(struct files *f, uint64_t app, struct block_id id, uint64_t bytes, bool on_disk);
 int64_t files_adopt(struct files *f, uint64_t host, bool on_disk, uint64_t app, uint32_t stage, uint32_t part,
                     uint32_t attempt, struct block_id id);
 void files_remove_block(struct files *f, uint64_t app, struct block_id id);

@@ -126,7 +126,7 @@ static void forget_app(struct io *io, uint64_t app)
 static int64_t do_write(struct io *io, const struct action *a)
 {
     pthread_mutex_lock(&io->copies);
-    int fd = files_open_copy(io->files, a->app, a->io.block);
+    int fd = files_open_copy(io->files, a->app, a->io.block, a->io.length, a->io.last);
     pthread_mutex_unlock(&io->copies);
     if (fd < 0)
         return fd;
@@ -311,22 +311,32 @@ static void let_go(struct io *io, uint64_t app, uint32_t stage)
 }
 
 /* The files themselves outside of the lock: the loop waits for it. */
+static void free_stage(struct io *io, uint64_t app, uint32_t stage)
+{
+    pthread_mutex_lock(&io->lock);
+    let_go(io, app, stage);
+    struct buf ids = forget_stage(io, app, stage);
+    pthread_mutex_unlock(&io->lock);
+    for (size_t i = 0; i < ids.n / sizeof(struct block_id); i++)
+        files_remove_block(io->files, app, ((struct block_id *)ids.p)[i]);
+    buf_fini(&ids);
+}
+
 static int64_t do_free(struct io *io, const struct action *a)
 {
-    bool all = a->stage == UINT32_MAX;
-    struct buf ids = { 0 };
+    if (a->stage != UINT32_MAX) {
+        free_stage(io, a->app, a->stage);
+        for (uint32_t at = 0, stage; at + sizeof stage <= a->io.bytes.n; at += sizeof stage) {
+            memcpy(&stage, a->io.bytes.p + at, sizeof stage);
+            free_stage(io, a->app, stage);
+        }
+        return 0;
+    }
     pthread_mutex_lock(&io->lock);
     let_go(io, a->app, a->stage);
-    if (all)
-        forget_app(io, a->app);
-    else
-        ids = forget_stage(io, a->app, a->stage);
+    forget_app(io, a->app);
     pthread_mutex_unlock(&io->lock);
-    if (all)
-        files_remove_app(io->files, a->app);
-    for (size_t i = 0; i < ids.n / sizeof(struct block_id); i++)
-        files_remove_block(io->files, a->app, ((struct block_id *)ids.p)[i]);
-    buf_fini(&ids);
+    files_remove_app(io->files, a->app);
     return 0;
 }
 

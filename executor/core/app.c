@@ -61,8 +61,7 @@ static struct rec_run *live_runs(struct executor *x, struct app *a, uint32_t *n)
             buf_put(&all, h->under_way.v.p + h->under_way.head * sizeof(struct run),
                     h->under_way.v.n - h->under_way.head * sizeof(struct run));
     }
-    buf_put(&all, a->queue.v.p + a->queue.head * sizeof(struct run),
-            a->queue.v.n - a->queue.head * sizeof(struct run));
+    queue_list(&a->queue, &all);
     MAP_EACH(&x->jobs, i) { /* done, but its output is still being adopted */
         const struct job *j = map_at(&x->jobs, i);
         struct run r = { j->report.stage, j->report.part, 1, j->report.attempt };
@@ -125,14 +124,6 @@ static void on_attach(struct executor *x, struct conn *c, const struct msg_attac
     tasks_dispatch(x, a);
 }
 
-static void driver_data(struct executor *x, uint8_t tag, conn_id from, const void *m)
-{
-    struct pull_result r;
-    if (tag == MSG_BLOCK_DATA ? pulls_on_data(x->pulls, from, m, x->out, &r)
-                              : pulls_on_err(x->pulls, from, m, x->out, &r))
-        pull_ended(x, &r);
-}
-
 static void on_beat(struct executor *x, struct conn *c, const struct msg_beat *m)
 {
     frame_send(x, c->id, MSG_BEAT_ACK, &(struct msg_beat_ack){ .seq = m->seq });
@@ -146,7 +137,7 @@ static void data_frame(struct executor *x, struct conn *c, uint8_t tag, const vo
     case MSG_BEAT: on_beat(x, c, m); break;
     case MSG_BEAT_ACK: break;
     case MSG_BLOCK_DATA:
-    case MSG_BLOCK_ERR: driver_data(x, tag, c->id, m); break;
+    case MSG_BLOCK_ERR: pull_frame(x, tag, c->id, m); break;
     default: refuse(x, c->id, REFUSE_ROLE, tag, "not on a data connection"); break;
     }
 }
@@ -251,7 +242,7 @@ void app_conn_down(struct executor *x, struct conn *c)
 static void app_free(struct executor *x, struct app *a)
 {
     MAP_EACH(&a->stages, i)
-        stage_free(map_at(&a->stages, i));
+        stage_free(a, map_at(&a->stages, i));
     app_copies_drop(x, a);
     MAP_EACH(&a->peers, i) {
         struct source *s = map_at(&a->peers, i);
@@ -268,7 +259,7 @@ static void app_free(struct executor *x, struct app *a)
     struct buf *bufs[] = { &a->unacked, &a->out_runs, &a->out_reports, &a->lib_list };
     for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
         buf_fini(bufs[i]);
-    runs_fini(&a->queue);
+    queue_fini(&a->queue);
     arena_fini(&a->out_arena);
     arena_fini(&a->keep);
     free(a);
@@ -293,8 +284,10 @@ void app_settle(struct executor *x, struct app *a)
     const uint8_t *keys[2] = { a->driver_key, a->fetch_key };
     for (int i = 0; i < 2 && !FERRO_PLANT(keys_not_revoked); i++)
         memcpy(actions_add(x->out, ACT_REVOKE)->admit.key, keys[i], KEY_BYTES);
-    if (!FERRO_PLANT(blocks_kept))
+    if (!FERRO_PLANT(blocks_kept)) {
         io_start(x, JOB_FREE, IO_FREE, a->app, &j)->stage = UINT32_MAX;
+        j->stage = UINT32_MAX;
+    }
     member_send(x, MSG_APP_ENDED, &(struct msg_app_ended){ .app = a->app });
     executor_event(x, "app.ended", a->app, 0, 0, 0);
     MAP_EACH(&x->conns, i) {
@@ -310,7 +303,7 @@ void app_end(struct executor *x, struct app *a)
 {
     uint64_t app = a->app;
     a->ending = true;
-    runs_fini(&a->queue);
+    queue_fini(&a->queue);
     MAP_EACH(&x->leases, i) {
         struct lease *l = map_at(&x->leases, i);
         if (l->app == a)

@@ -15,14 +15,16 @@
 
 #define MS 1000000ull
 #define APPS_MAX 1024
-#define STAGES_MAX 4096      /* of one application at once */
-#define BLOCKS_MAX 4194304   /* outputs that one executor keeps */
-#define QUEUE_RUNS_MAX 32768 /* unstarted runs of one application */
-#define RUNS_A_FRAME 4096    /* in one RECALLED */
-#define LIVE_MAX 65536       /* in one ATTACHED */
-#define UNACKED_MAX 4096     /* DONEs that a driver has not acknowledged: past that nothing more is started */
+#define STAGES_MAX 4096              /* of one application at once */
+#define STAGE_BYTES_MAX (256u << 20) /* theirs: STAGE frames, and what they are decoded to */
+#define FREES_MAX 4096               /* BLOCK_FREEs of one application, whose files are being removed */
+#define BLOCKS_MAX 4194304           /* outputs that one executor keeps */
+#define QUEUE_RUNS_MAX 32768         /* unstarted runs of one application */
+#define RUNS_A_FRAME 4096            /* in one RECALLED */
+#define LIVE_MAX 65536               /* in one ATTACHED */
+#define UNACKED_MAX 4096 /* DONEs that a driver has not acknowledged: past that nothing more is started */
 #define UNACKED_BYTES_MAX (64u << 20)
-#define JOBS_MAX 4096          /* file work under way, but for serving: past that no task is started */
+#define JOBS_MAX 4096 /* file work under way, but for serving and removing: past that no task is started */
 #define LOAD_MS_MAX 30000      /* a host that has not loaded its job by then is given up */
 #define SPAWN_RETRY_MS_MIN 100 /* after a host that ended before it had work */
 #define SPAWN_RETRY_MS_MAX 5000
@@ -44,6 +46,13 @@ struct runs {
     struct buf v; /* of struct run */
     uint32_t head;
     uint64_t tasks;
+};
+
+/* Of an application: unstarted tasks, none twice, stages in the order in which they came. */
+struct queue {
+    struct map stages; /* -> struct runs, owned: by attempt and first task, apart; none that is empty */
+    uint64_t tasks;
+    uint32_t entries;
 };
 
 enum member_state { MEMBER_WAITING, MEMBER_DIALLING, MEMBER_ENROLLING, MEMBER_JOINING, MEMBER_JOINED };
@@ -105,8 +114,10 @@ struct app {
     struct beat beat;               /* judges the driver */
     bool ending;                    /* APP_END came; goes when its leases are closed */
     struct map stages;              /* -> struct stage, owned */
+    uint64_t stage_bytes;           /* of their newest versions */
+    uint32_t freeing;               /* JOB_FREEs under way, for lists of stages */
     struct map shelves;             /* stage -> struct shelf, owned; none that is empty */
-    struct runs queue;              /* unstarted */
+    struct queue queue;             /* unstarted */
     uint64_t libs_asked, libs_here; /* a bit each of lib_list */
     bool load_failed;               /* the last host could not load it: next try when there are tasks */
     struct buf lib_list;            /* of struct rec_lib, names in `keep` */
@@ -157,7 +168,8 @@ struct copy {
     struct copy *prev, *next; /* of its shelf */
     uint32_t stage;
     conn_id source; /* 0: the driver */
-    bool here;
+    bool here, placed, disk;
+    uint64_t counted; /* of the fast folder's budget: all that it will take, from its first bytes on */
     uint64_t base, length, total;
     struct buf waiting; /* of struct waiter */
 };
@@ -227,6 +239,7 @@ struct executor {
     uint32_t next_own;
     struct buf free_owns; /* of uint32_t, below next_own */
     uint64_t block_bytes, frames, refused;
+    uint32_t freeing;             /* all applications' */
     uint32_t slots_used, serving; /* serving: chunks that no connection has taken yet */
 
     struct actions *out; /* of this step */
@@ -265,9 +278,10 @@ void app_send(struct executor *x, const struct app *a, uint8_t tag, const void *
 
 /* stage.c */
 void on_stage(struct executor *x, struct app *a, const struct msg_stage *m, struct bytes frame);
-void stage_free(struct stage *s);
+void stage_free(struct app *a, struct stage *s);
 void told_drop(struct told **t);
 void on_block_free(struct executor *x, struct app *a, const struct msg_block_free *m);
+void free_done(struct executor *x, struct job *j);
 void block_add(struct executor *x, struct app *a, struct block_id id, uint32_t stage, uint64_t bytes,
                bool disk);
 void block_drop(struct executor *x, struct block *b);
@@ -287,6 +301,8 @@ void on_tasks(struct executor *x, struct app *a, const struct msg_tasks *m);
 void on_recall(struct executor *x, struct app *a, const struct msg_recall *m);
 void on_cancel(struct executor *x, struct app *a, const struct msg_cancel *m);
 void tasks_dispatch(struct executor *x, struct app *a);
+void tasks_requeue(struct executor *x, struct app *a,
+                   struct runs *from);                   /* all that is in there, which is empty then */
 void tasks_give_back(struct executor *x, struct app *a); /* RECALLED: all that is unstarted */
 void task_give_back(struct executor *x, struct app *a,
                     struct run task); /* RECALLED: one that a host had begun */
@@ -311,6 +327,19 @@ bool runs_peek(const struct runs *q, struct run *out);
 uint32_t runs_entries(const struct runs *q);
 void runs_fini(struct runs *q);
 
+/* queue.c - lists of runs in order are by stage, attempt and first task, with nothing in common. */
+uint32_t runs_sort(struct run *v, uint32_t n); /* put in order, joined; how many are left */
+uint32_t runs_find(const struct run *v, uint32_t n, uint32_t from,
+                   struct run what); /* in order: the first that isn't whole before `what` */
+bool runs_meet(const struct run *a, const struct run *b);
+void queue_put(struct queue *q, struct run *v, uint32_t n);          /* in any order; v is sorted */
+void queue_remove(struct queue *q, const struct run *v, uint32_t n); /* v in order; what is there of them */
+bool queue_peek(const struct queue *q, struct run *out);
+/* Up to `most` (at least one) tasks of the stage's first run; UINT32_MAX: of the first stage. */
+bool queue_pop(struct queue *q, uint32_t stage, uint32_t most, struct run *out);
+void queue_list(const struct queue *q, struct buf *out); /* all, as struct run */
+void queue_fini(struct queue *q);
+
 /* hosts.c */
 void hosts_fill(struct executor *x); /* a blank host for each slot without one */
 void hosts_assign(struct executor *x, struct lease *l);
@@ -326,6 +355,7 @@ uint32_t hosts_of(const struct executor *x, const struct lease *l);
 /* fetch.c */
 void on_fetch(struct executor *x, struct host *h, const struct msg_fetch *m);
 void fetch_looked(struct executor *x, struct job *j, int64_t result);
+void pull_frame(struct executor *x, uint8_t tag, conn_id from, const void *m); /* BLOCK_DATA, BLOCK_ERR */
 void pull_ended(struct executor *x, const struct pull_result *r);
 void source_up(struct executor *x, struct source *s);
 void source_down(struct executor *x, struct source *s);

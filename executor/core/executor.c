@@ -186,7 +186,6 @@ static void on_recv(struct executor *x, const struct event *ev)
     else { /* an executor that we fetch from */
         uint8_t tag = proto_admit(ev->recv.frame, ROLE_EXECUTOR, &e);
         const void *m = tag ? proto_decode(&x->in, ev->recv.frame, &head, &e) : NULL;
-        struct pull_result r;
         struct source *s = map_get(&x->sources, ev->conn);
         if (s)
             s->heard_ns = x->now;
@@ -195,10 +194,8 @@ static void on_recv(struct executor *x, const struct event *ev)
         else if (tag == MSG_REFUSE && s) { /* whatever it won't do for us: we can't fetch there */
             actions_add(x->out, ACT_CUT)->conn = ev->conn;
             source_down(x, s);
-        } else if (tag == MSG_BLOCK_DATA
-                       ? pulls_on_data(x->pulls, ev->conn, m, x->out, &r)
-                       : tag == MSG_BLOCK_ERR && pulls_on_err(x->pulls, ev->conn, m, x->out, &r))
-            pull_ended(x, &r);
+        } else if (tag == MSG_BLOCK_DATA || tag == MSG_BLOCK_ERR)
+            pull_frame(x, tag, ev->conn, m);
     }
 }
 
@@ -234,7 +231,7 @@ static void on_io(struct executor *x, const struct event *ev)
     case JOB_LIBRARY: stage_job_done(x, j, ev->io.result); break;
     case JOB_LOOK: fetch_looked(x, j, ev->io.result); break;
     case JOB_SERVE: serve_done(x, j, ev->io.result); break;
-    case JOB_FREE: break;
+    case JOB_FREE: free_done(x, j); break;
     }
     job_free(j);
 }

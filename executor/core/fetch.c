@@ -86,8 +86,7 @@ static void copy_unlist(struct executor *x, struct copy *c)
     if (c->next)
         c->next->prev = c->prev;
     shelf_settle(a, c->stage);
-    if (c->here)
-        x->block_bytes -= c->length;
+    x->block_bytes -= c->counted;
 }
 
 static void copy_free(struct copy *c)
@@ -268,6 +267,36 @@ static void copy_told(struct executor *x, struct copy *c, struct host *h, uint32
     settle(x, h);
 }
 
+/* Where it lies is settled once, by all that it will take. */
+static void copy_place(struct executor *x, struct action *write)
+{
+    const struct app *a = map_get(&x->apps, write->app);
+    struct copy *c = a ? map_get(&a->copies, copy_key(write->io.block)) : NULL;
+    if (!c)
+        return;
+    if (!c->placed) {
+        c->disk = x->block_bytes > x->config.block_bytes_max ||
+                  write->io.length > x->config.block_bytes_max - x->block_bytes;
+        c->counted = c->disk ? 0 : write->io.length;
+        x->block_bytes += c->counted;
+        c->placed = true;
+    }
+    write->io.last = c->disk;
+}
+
+void pull_frame(struct executor *x, uint8_t tag, conn_id from, const void *m)
+{
+    struct pull_result r;
+    uint32_t i = x->out->n;
+    bool ended = tag == MSG_BLOCK_DATA ? pulls_on_data(x->pulls, from, m, x->out, &r)
+                                       : pulls_on_err(x->pulls, from, m, x->out, &r);
+    for (; i < x->out->n; i++)
+        if (x->out->v[i].kind == ACT_IO && x->out->v[i].io.op == IO_WRITE)
+            copy_place(x, &x->out->v[i]);
+    if (ended)
+        pull_ended(x, &r);
+}
+
 void pull_ended(struct executor *x, const struct pull_result *r)
 {
     struct copy *c = map_get(&x->copies, r->user);
@@ -277,7 +306,6 @@ void pull_ended(struct executor *x, const struct pull_result *r)
     if (s)
         s->pulls--;
     c->here = r->code == 0;
-    x->block_bytes += c->here ? r->length : 0;
     c->base = r->base;
     c->length = r->length;
     c->total = r->total;

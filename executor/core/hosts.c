@@ -91,7 +91,7 @@ void load_failed(struct executor *x, struct app *a, const char *words, const cha
 {
     struct run r;
     a->load_failed = true;
-    if (runs_pop(&a->queue, 1, &r))
+    if (queue_pop(&a->queue, UINT32_MAX, 1, &r))
         report_fail(x, a, r, CAUSE_HOST, 0, 0, 0, words, tail ? tail : "");
     else
         actions_log(x->out, LOG_WARN, "app %" PRIu64 ": %s", a->app, words);
@@ -189,11 +189,10 @@ static void reap_tasks(struct executor *x, struct host *h, const struct event *e
         report_fail(x, a, r, cause, ev->exited.signal, ev->exited.peak_bytes,
                     (x->now - h->head_since_ns) / MS, words, ev->exited.tail ? ev->exited.tail : "");
         if (FERRO_PLANT(failed_attempt_runs_on))
-            runs_push(&a->queue, r);
+            queue_put(&a->queue, &r, 1);
     } else if (!fails && begun(h, ev, &r))
         task_give_back(x, a, r); /* an attempt runs once: what it wrote may be there still */
-    while (runs_pop(&h->under_way, UINT32_MAX, &r))
-        runs_push(&a->queue, r);
+    tasks_requeue(x, a, &h->under_way);
 }
 
 /* It ended before it had work: something is wrong here, and trying again at once would not mend it. */

@@ -18,8 +18,14 @@ void told_drop(struct told **tp)
     free(t);
 }
 
-void stage_free(struct stage *s)
+static uint64_t told_bytes(const struct told *t)
 {
+    return t ? t->frame.n + t->arena.total : 0;
+}
+
+void stage_free(struct app *a, struct stage *s)
+{
+    a->stage_bytes -= told_bytes(s->told);
     told_drop(&s->told);
     free(s);
 }
@@ -171,23 +177,40 @@ void stage_job_done(struct executor *x, struct job *j, int64_t result)
 
 /* ---- stages -------------------------------------------------------------------- */
 
+/* NULL: there are too many, which was said. */
+static struct stage *stage_new(struct executor *x, struct app *a, uint32_t stage)
+{
+    struct stage *s = a->stages.n < STAGES_MAX ? calloc(1, sizeof *s) : NULL;
+    if (!s) {
+        refuse(x, a->control, REFUSE_LIMIT, stage, "too many stages at once");
+        return NULL;
+    }
+    *s = (struct stage){ .stage = stage, .state = STAGE_READY, .task_ns = HOST_AHEAD_NS };
+    map_put(&a->stages, stage, s);
+    executor_event(x, "stage.started", a->app, 0, stage, 0);
+    return s;
+}
+
 void on_stage(struct executor *x, struct app *a, const struct msg_stage *m, struct bytes frame)
 {
     struct stage *s = map_get(&a->stages, m->stage);
     bool first = !s;
     if (s && m->version <= s->told->msg->version && !FERRO_PLANT(stale_version))
         return;
-    if (!s) {
-        if (a->stages.n >= STAGES_MAX || !(s = calloc(1, sizeof *s))) {
-            refuse(x, a->control, REFUSE_LIMIT, m->stage, "too many stages at once");
-            return;
-        }
-        *s = (struct stage){ .stage = m->stage, .state = STAGE_READY, .task_ns = HOST_AHEAD_NS };
-        map_put(&a->stages, s->stage, s);
-        executor_event(x, "stage.started", a->app, 0, s->stage, 0);
+    struct told *t = told_new(x, frame);
+    uint64_t had = s ? told_bytes(s->told) : 0;
+    if (a->stage_bytes - had + told_bytes(t) > STAGE_BYTES_MAX) {
+        refuse(x, a->control, REFUSE_LIMIT, m->stage, "the stages take too much memory together");
+        told_drop(&t);
+        return;
     }
+    if (first && !(s = stage_new(x, a, m->stage))) {
+        told_drop(&t);
+        return;
+    }
+    a->stage_bytes += told_bytes(t) - had;
     told_drop(&s->told);
-    s->told = told_new(x, frame);
+    s->told = t;
     if (first && m->save_dir.n)
         token_check(x, a, s);
     libs_learn(a, s->told->msg);
@@ -195,25 +218,53 @@ void on_stage(struct executor *x, struct app *a, const struct msg_stage *m, stru
     tasks_dispatch(x, a);
 }
 
+/* Forgotten; false: never here, or freed already. */
+static bool stage_forget(struct executor *x, struct app *a, uint32_t stage)
+{
+    struct stage *s = map_get(&a->stages, stage);
+    if (stage ==
+        UINT32_MAX) /* libraries', and in an IO_FREE all: only the end of the application frees those */
+        return false;
+    if (!s && !map_has(&a->shelves, stage))
+        return false;
+    if (s) {
+        map_del(&a->stages, stage);
+        stage_free(a, s);
+    }
+    stage_copies_drop(x, a, stage);
+    stage_blocks_drop(x, a, stage);
+    return true;
+}
+
 void on_block_free(struct executor *x, struct app *a, const struct msg_block_free *m)
 {
     struct job *j;
-    for (uint32_t i = 0; i < m->stages.n; i++) {
-        uint32_t stage = m->stages.v[i].n;
-        struct stage *s = map_get(&a->stages, stage);
-        if (stage ==
-            UINT32_MAX) /* libraries', and in an IO_FREE all: only the end of the application frees those */
-            continue;
-        if (!s && !map_has(&a->shelves, stage)) /* never here, or freed already */
-            continue;
-        if (s) {
-            map_del(&a->stages, stage);
-            stage_free(s);
-        }
-        stage_copies_drop(x, a, stage);
-        stage_blocks_drop(x, a, stage);
-        io_start(x, JOB_FREE, IO_FREE, a->app, &j)->stage = stage;
+    uint32_t n = 0;
+    if (a->freeing >= FREES_MAX) {
+        refuse(x, a->control, REFUSE_LIMIT, 0, "too many stages' files are being removed");
+        return;
     }
+    uint32_t *stages = arena_alloc(&x->out->arena, (m->stages.n + 1u) * sizeof *stages);
+    for (uint32_t i = 0; i < m->stages.n; i++)
+        if (stage_forget(x, a, m->stages.v[i].n))
+            stages[n++] = m->stages.v[i].n;
+    if (n == 0)
+        return;
+    struct action *act = io_start(x, JOB_FREE, IO_FREE, a->app, &j);
+    act->stage = j->stage = stages[0];
+    act->io.bytes = (struct bytes){ (const uint8_t *)(stages + 1), (n - 1) * (uint32_t)sizeof *stages };
+    a->freeing++;
+    x->freeing++;
+}
+
+void free_done(struct executor *x, struct job *j)
+{
+    struct app *a = job_app(x, j);
+    if (j->stage == UINT32_MAX) /* all of an application that is gone */
+        return;
+    x->freeing--;
+    if (a)
+        a->freeing--;
 }
 
 /* ---- what we have ---------------------------------------------------------------- */

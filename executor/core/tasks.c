@@ -22,18 +22,10 @@ static void tell_recalled(struct executor *x, struct app *a, const struct buf *r
 static void recall(struct executor *x, struct app *a, uint32_t stage, uint64_t most)
 {
     struct buf back = { 0 };
-    struct runs kept = { 0 };
     struct run r;
-    while (most && runs_pop(&a->queue, most > UINT32_MAX ? UINT32_MAX : (uint32_t)most, &r))
-        if (stage != UINT32_MAX && r.stage != stage)
-            runs_push(&kept, r);
-        else {
-            buf_put(&back, &r, sizeof r);
-            most -= r.count;
-        }
-    while (runs_pop(&kept, UINT32_MAX, &r))
-        runs_push(&a->queue, r);
-    runs_fini(&kept);
+    for (; most && queue_pop(&a->queue, stage, most > UINT32_MAX ? UINT32_MAX : (uint32_t)most, &r);
+         most -= r.count)
+        buf_put(&back, &r, sizeof r);
     tell_recalled(x, a, &back);
     buf_fini(&back);
 }
@@ -58,20 +50,39 @@ void task_give_back(struct executor *x, struct app *a, struct run task)
 
 /* ---- in -------------------------------------------------------------------- */
 
-static void queue_ranges(struct executor *x, struct app *a, const struct msg_tasks *m)
+/* What is too much goes back to where it came from. */
+static void trim(struct executor *x, struct app *a)
 {
     struct buf back = { 0 };
+    struct run r;
+    while (a->queue.entries > QUEUE_RUNS_MAX && queue_pop(&a->queue, UINT32_MAX, UINT32_MAX, &r))
+        buf_put(&back, &r, sizeof r);
+    tell_recalled(x, a, &back);
+    buf_fini(&back);
+}
+
+void tasks_requeue(struct executor *x, struct app *a, struct runs *from)
+{
+    queue_put(&a->queue, (struct run *)from->v.p + from->head, runs_entries(from));
+    runs_fini(from);
+    trim(x, a);
+}
+
+static void queue_ranges(struct executor *x, struct app *a, const struct msg_tasks *m)
+{
+    struct buf back = { 0 }, taken = { 0 };
     bool known = map_has(&a->stages, m->stage), sane = true;
     for (uint32_t i = 0; i < m->ranges.n; i++) {
         const struct rec_range *r = &m->ranges.v[i];
         struct run run = { m->stage, r->first, r->count, r->attempt };
         if (r->count > UINT32_MAX - r->first)
             sane = false;
-        else if (known && runs_entries(&a->queue) < QUEUE_RUNS_MAX)
-            runs_push(&a->queue, run);
         else
-            buf_put(&back, &run, sizeof run);
+            buf_put(known && a->queue.entries + taken.n / sizeof run < QUEUE_RUNS_MAX ? &taken : &back, &run,
+                    sizeof run);
     }
+    queue_put(&a->queue, (struct run *)taken.p, (uint32_t)(taken.n / sizeof(struct run)));
+    buf_fini(&taken);
     if (!sane)
         refuse(x, a->control, REFUSE_MALFORMED, m->stage, "a range of tasks past the last number");
     if (!known)
@@ -132,17 +143,17 @@ static void tell_stage(struct executor *x, struct host *h, const struct stage *s
 static bool host_feed(struct executor *x, struct app *a, struct host *h, uint32_t nhosts)
 {
     struct run r;
-    if (!runs_peek(&a->queue, &r))
+    if (!queue_peek(&a->queue, &r))
         return false;
     struct stage *s = map_get(&a->stages, r.stage);
     if (!s || s->state != STAGE_READY) /* freed meanwhile: its job is over; checking: soon */
-        return s ? false : runs_pop(&a->queue, UINT32_MAX, &r);
+        return s ? false : queue_pop(&a->queue, r.stage, UINT32_MAX, &r);
     uint32_t full = ahead(s), has = (uint32_t)h->under_way.tasks;
     if (has >= full || has * 2 > full ||
         (has && h->told != s->told)) /* its FETCHes are about what it was told last */
         return false;
     uint64_t share = (a->queue.tasks + nhosts - 1) / nhosts;
-    runs_pop(&a->queue, share < full - has ? (uint32_t)share : full - has, &r);
+    queue_pop(&a->queue, r.stage, share < full - has ? (uint32_t)share : full - has, &r);
     tell_stage(x, h, s);
     struct rec_range range = { r.first, r.count, r.attempt };
     host_send(
@@ -165,7 +176,7 @@ void tasks_dispatch(struct executor *x, struct app *a)
 {
     uint32_t nhosts = 0;
     if (a->queue.tasks == 0 || a->ending || a->nunacked >= UNACKED_MAX || a->unacked.n > UNACKED_BYTES_MAX ||
-        x->jobs.n - x->serving >= JOBS_MAX)
+        x->jobs.n - x->serving - x->freeing >= JOBS_MAX)
         return;
     MAP_EACH(&x->hosts, i)
         nhosts += may_feed(map_at(&x->hosts, i), a);
@@ -181,36 +192,54 @@ void tasks_dispatch(struct executor *x, struct app *a)
 
 /* ---- cancelled ------------------------------------------------------------- */
 
+/* Of what the host has, what is among the runs v, which are in order. */
+static void cancelled_of(const struct host *h, const struct run *v, uint32_t n, struct buf *out)
+{
+    const struct run *e = (const struct run *)h->under_way.v.p + h->under_way.head;
+    for (uint32_t k = runs_entries(&h->under_way); k; k--, e++)
+        for (uint32_t i = runs_find(v, n, 0, *e); i < n && runs_meet(&v[i], e); i++) {
+            uint64_t end = (uint64_t)e->first + e->count, other = (uint64_t)v[i].first + v[i].count;
+            uint32_t first = v[i].first > e->first ? v[i].first : e->first;
+            struct rec_run piece = { e->stage, first, (uint32_t)((other < end ? other : end) - first),
+                                     e->attempt };
+            buf_put(out, &piece, sizeof piece);
+        }
+}
+
 /* What it runs costs it its life; the others in it go back to the queue. */
-static void cancel_in_host(struct executor *x, struct host *h, struct run what)
+static void cancel_in_host(struct executor *x, struct host *h, const struct run *v, uint32_t n)
 {
     struct run head;
+    struct buf pieces = { 0 };
     if (h->state == HOST_ENDING || !runs_peek(&h->under_way, &head))
         return;
-    bool runs_it = head.stage == what.stage && head.attempt == what.attempt && head.first >= what.first &&
-                   head.first - what.first < what.count;
-    uint64_t n = runs_remove(&h->under_way, what, NULL);
-    if (n == 0)
-        return;
-    if (runs_it) {
+    cancelled_of(h, v, n, &pieces);
+    const struct rec_run *p = (const struct rec_run *)pieces.p;
+    uint32_t np = (uint32_t)(pieces.n / sizeof *p);
+    bool runs_it = np && p->stage == head.stage && p->attempt == head.attempt && p->first == head.first;
+    for (uint32_t i = 0; i < np; i++)
+        runs_remove(&h->under_way, (struct run){ p[i].stage, p[i].first, p[i].count, p[i].attempt }, NULL);
+    if (runs_it)
         host_kill(x, h, CAUSE_CANCELLED);
-        return;
-    }
-    struct rec_run r = { what.stage, what.first, what.count, what.attempt };
-    host_send(x, h, MSG_CANCEL, &(struct msg_cancel){ .app = h->lease->app->app, .runs = { &r, 1 } });
+    else if (np)
+        host_send(x, h, MSG_CANCEL, &(struct msg_cancel){ .app = h->lease->app->app, .runs = { p, np } });
+    buf_fini(&pieces);
 }
 
 void on_cancel(struct executor *x, struct app *a, const struct msg_cancel *m)
 {
+    struct run *v = arena_alloc(&x->out->arena, (m->runs.n + 1u) * sizeof *v);
     for (uint32_t i = 0; i < m->runs.n; i++) {
         const struct rec_run *r = &m->runs.v[i];
-        struct run what = { r->stage, r->first, r->count, r->attempt };
-        runs_remove(&a->queue, what, NULL);
-        MAP_EACH(&x->hosts, k) {
-            struct host *h = map_at(&x->hosts, k);
-            if (h->lease && h->lease->app == a)
-                cancel_in_host(x, h, what);
-        }
+        v[i] = (struct run){ r->stage, r->first, r->count, r->attempt };
     }
+    uint32_t n = runs_sort(v, m->runs.n);
+    queue_remove(&a->queue, v, n);
+    MAP_EACH(&x->hosts, k) {
+        struct host *h = map_at(&x->hosts, k);
+        if (h->lease && h->lease->app == a)
+            cancel_in_host(x, h, v, n);
+    }
+    trim(x, a);
     tasks_dispatch(x, a);
 }

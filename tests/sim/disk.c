@@ -297,11 +297,21 @@ static int64_t sync_part(struct outdir *d, const struct action *a)
     return 0;
 }
 
+static bool frees(const struct action *a, const struct blob *b)
+{
+    bool is = b->app == a->app && (a->stage == UINT32_MAX || b->stage == a->stage);
+    for (uint32_t at = 0, stage; !is && b->app == a->app && at < a->io.bytes.n; at += sizeof stage) {
+        memcpy(&stage, a->io.bytes.p + at, sizeof stage);
+        is = b->stage == stage;
+    }
+    return is;
+}
+
 static int64_t free_blocks(struct proc *x, const struct action *a)
 {
     MAP_EACH(&x->x.blobs, i) {
         struct blob *b = map_at(&x->x.blobs, i);
-        if (b->app == a->app && (a->stage == UINT32_MAX || b->stage == a->stage))
+        if (frees(a, b))
             blob_free(x, b);
     }
     if (a->stage == UINT32_MAX)

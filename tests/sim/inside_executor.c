@@ -60,7 +60,7 @@ const char *inside_executor_bounds(const struct executor *x, uint64_t now)
         const struct app *a = map_at(&x->apps, i);
         if (a->queue.tasks && !leases_open(x, a))
             return "tasks wait where no lease of theirs is open";
-        if (a->queue.v.n / sizeof(struct run) > QUEUE_RUNS_MAX)
+        if (a->queue.entries > QUEUE_RUNS_MAX)
             return "an application's queue is too long";
         if (unacked(a) > UNACKED_MAX)
             return "too many reports are unacknowledged";

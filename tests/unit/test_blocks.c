@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -327,4 +328,82 @@ Test(blocks, a_hosts_scratch_goes_in_the_background)
     io_host_close(io, 3);
     io_free(&io); /* waits for all that was asked for */
     cr_assert_lt(access(path, F_OK), 0);
+}
+
+Test(blocks, a_folder_that_cannot_be_made_is_named_by_its_option)
+{
+    struct files none = { 0 };
+    struct error e;
+    cr_assert_eq(files_open(&none, "/proc/none", dir, two, &e), -1);
+    cr_expect(strstr(e.words, "--dir: /proc/none"), "%s", e.words);
+    cr_assert_eq(files_open(&none, dir, "/proc/none", one, &e), -1);
+    cr_expect(strstr(e.words, "--disk: /proc/none"), "%s", e.words);
+    files_close(&none);
+}
+
+static bool lies_in(const struct tree *t, struct block_id id)
+{
+    char path[4200], hex[33];
+    snprintf(path, sizeof path, "%s/7/%s", t->path, block_hex(id, hex));
+    return access(path, F_OK) == 0;
+}
+
+static void copy(struct files *f, uint32_t part, uint64_t bytes, bool on_disk, const struct tree *where)
+{
+    struct block_id id = block_output(9, part, 1);
+    int fd = files_open_copy(f, 7, id, bytes, on_disk);
+    cr_assert_geq(fd, 0, "copy %u: %s", part, strerror(-fd));
+    cr_expect(lies_in(where, id), "copy %u", part);
+    close(fd);
+}
+
+Test(blocks, a_copy_lies_where_all_of_it_has_room)
+{
+    struct error e;
+    struct files f;
+    char fast[96], slow[96];
+    snprintf(fast, sizeof fast, "%s/fast", dir);
+    snprintf(slow, sizeof slow, "%s/slow", dir);
+    cr_assert_eq(files_open(&f, fast, slow, two, &e), 0, "%s", e.words);
+    copy(&f, 0, 1ull << 60, false, &f.disk);
+    copy(&f, 1, 4096, true, &f.disk);
+    files_close(&f);
+}
+
+/* No copy finds out halfway: the first takes its room, the second has none, and at last there are no inodes. */
+Test(blocks, a_copy_goes_to_the_disk_when_the_fast_tree_is_full)
+{
+    struct error e;
+    struct files f;
+    char fast[96], slow[96];
+    snprintf(fast, sizeof fast, "%s/fast", dir);
+    snprintf(slow, sizeof slow, "%s/slow", dir);
+    mkdir(fast, 0700);
+    if (mount("none", fast, "tmpfs", 0, "size=80m,nr_inodes=8"))
+        cr_skip_test("no tmpfs can be mounted here");
+    cr_assert_eq(files_open(&f, fast, slow, two, &e), 0, "%s", e.words);
+    copy(&f, 0, 9 << 20, false, &f.fast);
+    copy(&f, 1, 9 << 20, false, &f.disk);
+    uint32_t part = 2;
+    for (; part < 20; part++) {
+        int fd = files_open_copy(&f, 7, block_output(9, part, 1), 1, false);
+        cr_assert_geq(fd, 0, "copy %u: %s", part, strerror(-fd));
+        close(fd);
+    }
+    cr_expect(lies_in(&f.disk, block_output(9, 19, 1)));
+    files_close(&f);
+    umount(fast);
+}
+
+Test(blocks, a_list_of_stages_is_freed_at_once)
+{
+    uint32_t more[2] = { 4, 6 };
+    for (uint32_t s = 3; s < 7; s++)
+        write_block(s, block_output(s, 0, 1), "x");
+    struct action a = { .app = 7, .stage = 3 };
+    a.io.op = IO_FREE;
+    a.io.bytes = (struct bytes){ (const uint8_t *)more, sizeof more };
+    cr_assert_eq(perform(&a).result, 0);
+    for (uint32_t s = 3; s < 7; s++)
+        cr_expect_eq(lies_in(&files.fast, block_output(s, 0, 1)), s == 5, "stage %u", s);
 }
