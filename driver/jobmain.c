@@ -166,8 +166,10 @@ static void *thread(void *arg)
 {
     struct jobmain *j = arg;
     int returned = 0;
-    sigaltstack(&(stack_t){ .ss_sp = crash_stack, .ss_size = sizeof crash_stack }, NULL);
+    stack_t own; /* a sanitizer's, which takes it back when the thread ends */
+    sigaltstack(&(stack_t){ .ss_sp = crash_stack, .ss_size = sizeof crash_stack }, &own);
     int code = ferro_job_main(j->config.job, j->config.argc, j->config.argv, &j->runtime, &returned);
+    sigaltstack(&own, NULL);
     post(j, (struct jobmain_post){ .what = JOBMAIN_ENDED, .code = code, .returned = returned });
     return NULL;
 }
