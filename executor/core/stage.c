@@ -197,20 +197,16 @@ void on_stage(struct executor *x, struct app *a, const struct msg_stage *m, stru
     bool first = !s;
     if (s && m->version <= s->told->msg->version && !FERRO_PLANT(stale_version))
         return;
-    struct told *t = told_new(x, frame);
-    uint64_t had = s ? told_bytes(s->told) : 0;
-    if (a->stage_bytes - had + told_bytes(t) > STAGE_BYTES_MAX) {
+    uint64_t others = a->stage_bytes - (s ? told_bytes(s->told) : 0);
+    if (others + frame.n + x->in.total > STAGE_BYTES_MAX) { /* as it was decoded just now */
         refuse(x, a->control, REFUSE_LIMIT, m->stage, "the stages take too much memory together");
-        told_drop(&t);
         return;
     }
-    if (first && !(s = stage_new(x, a, m->stage))) {
-        told_drop(&t);
+    if (first && !(s = stage_new(x, a, m->stage)))
         return;
-    }
-    a->stage_bytes += told_bytes(t) - had;
     told_drop(&s->told);
-    s->told = t;
+    s->told = told_new(x, frame);
+    a->stage_bytes = others + told_bytes(s->told);
     if (first && m->save_dir.n)
         token_check(x, a, s);
     libs_learn(a, s->told->msg);
