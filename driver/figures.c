@@ -7,7 +7,7 @@
 #define DOT " \xC2\xB7 "
 #define BAR_COLUMNS 10
 #define NAME_COLUMNS 20
-#define LEFT_AFTER_MS 500 /* before that any guess of the time left is wild */
+#define LEFT_AFTER_MS 500 /* before that any guess of the time left, or of tasks a second, is wild */
 
 void figures_bytes(struct buf *out, uint64_t bytes)
 {
@@ -48,6 +48,19 @@ static void time_left(struct buf *out, const struct sched_progress *s, uint64_t 
         buf_printf(out, DOT "%" PRIu64 " min left", (left + 30) / 60);
 }
 
+/* Bytes a second; of tasks that read none, tasks. */
+static void rate(struct buf *out, const struct sched_progress *s, uint64_t elapsed_ms, uint64_t bytes)
+{
+    if (bytes && elapsed_ms) {
+        buf_printf(out, DOT);
+        figures_bytes(out, bytes * 1000 / elapsed_ms);
+        buf_printf(out, "/s");
+    } else if (s->done && elapsed_ms >= LEFT_AFTER_MS) {
+        double each = (double)s->done * 1000 / (double)elapsed_ms;
+        buf_printf(out, each < 9.95 ? DOT "%.1f tasks/s" : DOT "%.0f tasks/s", each);
+    }
+}
+
 void figures_stage(struct buf *out, const struct sched_progress *s, uint64_t elapsed_ms, uint64_t bytes,
                    bool bar)
 {
@@ -59,15 +72,12 @@ void figures_stage(struct buf *out, const struct sched_progress *s, uint64_t ela
     if (bar)
         buf_printf(out, " [%.*s%.*s] ", filled, full, BAR_COLUMNS - filled, none);
     buf_printf(out, "%" PRIu64 "/%" PRIu64, s->done, s->tasks);
+    buf_printf(out, DOT "%" PRIu64 " running", s->running);
     if (s->failed)
         buf_printf(out, DOT "%" PRIu64 " failed", s->failed);
     buf_printf(out, DOT);
     count(out, s->slots, "slot");
-    if (bytes && elapsed_ms) {
-        buf_printf(out, DOT);
-        figures_bytes(out, bytes * 1000 / elapsed_ms);
-        buf_printf(out, "/s");
-    }
+    rate(out, s, elapsed_ms, bytes);
     time_left(out, s, elapsed_ms);
 }
 

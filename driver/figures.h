@@ -9,8 +9,8 @@
 void figures_bytes(struct buf *out, uint64_t bytes); /* "512 B", "3.1 MB", "62 MB": powers of 1000 */
 void figures_time(struct buf *out, uint64_t ms);     /* "0.61 s", "12.3 s", "2 min 5 s" */
 
-/* A stage in words: "map  [======    ] 23/38 · 4 slots · 410 MB/s · 1 s left".  `elapsed_ms` and `bytes` are
- * of this stage; the bar only with `bar`. */
+/* A stage in words: "map  [======    ] 23/38 · 4 running · 1 failed · 4 slots · 410 MB/s · 1 s left", where no
+ * bytes are read "12 tasks/s".  `elapsed_ms` and `bytes` are of this stage; the bar only with `bar`. */
 void figures_stage(struct buf *out, const struct sched_progress *s, uint64_t elapsed_ms, uint64_t bytes,
                    bool bar);
 

@@ -42,6 +42,7 @@ struct progress {
     uint64_t waits_ns;         /* since when; 0: said already */
     uint32_t executors, slots; /* known to the reader */
     uint64_t joins_ns;         /* more of them since then; 0: no */
+    char failed[512];          /* the words of the last failure: the same are not said again */
 };
 
 struct progress *progress_new(const struct progress_config *config, uint64_t now_ns)
@@ -232,6 +233,41 @@ void progress_begin(struct progress *p, const char *save_dir, uint64_t now_ns)
     pthread_mutex_unlock(&p->lock);
 }
 
+static const char *failed_words(struct progress *p, const char *words)
+{
+    if (*words && !strncmp(p->failed, words, sizeof p->failed - 1))
+        return "the same";
+    snprintf(p->failed, sizeof p->failed, "%s", words);
+    return words;
+}
+
+static bool begins(const char *name, const char *with)
+{
+    return !strncmp(name, with, strlen(with));
+}
+
+/* Any other event, with what it has: attempts begin at 1. */
+static void say_event(struct progress *p, const struct sched_event *ev)
+{
+    static const char *const staged[] = { "stage.", "task.", "fetch.", "pull." };
+    struct buf line = { 0 };
+    bool of_stage = false;
+    for (size_t i = 0; i < sizeof staged / sizeof *staged; i++)
+        of_stage |= begins(ev->name, staged[i]);
+    if (of_stage)
+        buf_printf(&line, " stage %u", ev->stage);
+    if (of_stage && ev->attempt)
+        buf_printf(&line, " part %u attempt %u", ev->part, ev->attempt);
+    else if (ev->count)
+        buf_printf(&line, " count %u", ev->count);
+    if (ev->executor && *ev->executor)
+        buf_printf(&line, " %s", ev->executor);
+    if (ev->words && *ev->words)
+        buf_printf(&line, ": %s", ev->words);
+    say(p, "app %" PRIu64 ": %s%.*s", p->config.app, ev->name, (int)line.n, (const char *)line.p);
+    buf_fini(&line);
+}
+
 /* What went wrong is for everyone, the rest for who asked.  A loss itself is the scheduler's warning. */
 void progress_event(struct progress *p, const struct sched_event *ev)
 {
@@ -242,10 +278,14 @@ void progress_event(struct progress *p, const struct sched_event *ev)
             ev->count == 1 ? "" : "s", ev->stage);
     else if (!strcmp(ev->name, "task.failed"))
         say(p, "app %" PRIu64 ": stage %u, partition %u, attempt %u failed on %s: %s", p->config.app,
-            ev->stage, ev->part, ev->attempt, who, words);
+            ev->stage, ev->part, ev->attempt, who, failed_words(p, words));
+    else if (!strcmp(ev->name, "task.unstarted"))
+        say(p, "app %" PRIu64 ": %s can't begin stage %u, partition %u: %s", p->config.app, who, ev->stage,
+            ev->part, failed_words(p, words));
+    else if (!strcmp(ev->name, "executor.left"))
+        say(p, "app %" PRIu64 ": executor %s left", p->config.app, who);
     else if (p->config.verbose && strcmp(ev->name, "task.committed"))
-        say(p, "app %" PRIu64 ": %s stage %u part %u attempt %u count %u%s%s%s%s", p->config.app, ev->name,
-            ev->stage, ev->part, ev->attempt, ev->count, *who ? " " : "", who, *words ? ": " : "", words);
+        say_event(p, ev);
     pthread_mutex_unlock(&p->lock);
 }
 

@@ -276,7 +276,8 @@ static void progress_of_job(const struct sched *s, const struct job *j, struct s
     out->stage_name = st->spec->name;
     out->tasks = st->ntasks;
     out->done = st->done;
-    out->running = st->sent + st->pulling;
+    out->running =
+        (st->sent < s->usable_slots ? st->sent : s->usable_slots) + st->pulling; /* the rest waits there */
     out->failed = j->failed;
     out->reruns = j->reruns;
     out->tasks_all = j->tasks_all;

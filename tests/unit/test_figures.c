@@ -45,16 +45,18 @@ Test(figures, sizes_and_times_have_two_or_three_digits)
 
 Test(figures, a_stage_with_its_bar)
 {
-    struct sched_progress s = { .stage_name = "map", .tasks = 38, .done = 23, .slots = 4 };
+    struct sched_progress s = { .stage_name = "map", .tasks = 38, .done = 23, .running = 4, .slots = 4 };
     figures_stage(&out, &s, 1000, 410000000, true);
-    cr_assert_str_eq(text(), "map  [======    ] 23/38 · 4 slots · 410 MB/s · 1 s left");
+    cr_assert_str_eq(text(), "map  [======    ] 23/38 · 4 running · 4 slots · 410 MB/s · 1 s left");
     s.failed = 2;
     s.slots = 1;
     figures_stage(&out, &s, 0, 0, false);
-    cr_assert_str_eq(text(), "map 23/38 · 2 failed · 1 slot");
+    cr_assert_str_eq(text(), "map 23/38 · 4 running · 2 failed · 1 slot");
+    figures_stage(&out, &s, 2000, 0, false);
+    cr_assert_str_eq(text(), "map 23/38 · 4 running · 2 failed · 1 slot · 12 tasks/s · 1 s left");
     s.done = s.tasks = 0;
     figures_stage(&out, &s, 5000, 0, true);
-    cr_assert_str_eq(text(), "map  [          ] 0/0 · 2 failed · 1 slot");
+    cr_assert_str_eq(text(), "map  [          ] 0/0 · 4 running · 2 failed · 1 slot");
 }
 
 Test(figures, the_sum_names_who_wrote_the_parts)
@@ -113,8 +115,8 @@ Test(progress, plain_lines_come_once_a_second_and_only_with_news)
         s.done = ms < 2000 ? ms / 500 : 4;
         progress_update(p, &s, ms * MS);
     }
-    cr_assert_str_eq(read_out(),
-                     "app 3 split 2/10 · 2 slots · 4 s left\napp 3 split 4/10 · 2 slots · 3 s left\n");
+    cr_assert_str_eq(read_out(), "app 3 split 2/10 · 0 running · 2 slots · 2.1 tasks/s · 4 s left\n"
+                                 "app 3 split 4/10 · 0 running · 2 slots · 2.1 tasks/s · 3 s left\n");
 }
 
 Test(progress, a_terminal_line_is_drawn_ten_times_a_second_and_cleared)
@@ -124,8 +126,8 @@ Test(progress, a_terminal_line_is_drawn_ten_times_a_second_and_cleared)
     for (uint64_t ms = 0; ms < 250; ms += 10)
         progress_update(p, &s, ms * MS);
     progress_say(p, "hello");
-    cr_assert_str_eq(read_out(), "\rsplit  [==        ] 1/4 · 2 slots\033[K"
-                                 "\rsplit  [==        ] 1/4 · 2 slots\033[K"
+    cr_assert_str_eq(read_out(), "\rsplit  [==        ] 1/4 · 0 running · 2 slots\033[K"
+                                 "\rsplit  [==        ] 1/4 · 0 running · 2 slots\033[K"
                                  "\r\033[Khello\n");
 }
 
@@ -158,6 +160,27 @@ Test(progress, joins_and_losses_have_lines)
     const char *said = read_out();
     cr_assert(strstr(said, "app 3: 3 executors joined, +6 slots\n"), "%s", said);
     cr_assert(strstr(said, "app 3: 6 map outputs of stage 2 run again\n"), "%s", said);
+}
+
+Test(progress, an_event_says_what_it_has_and_a_cause_once)
+{
+    begin((struct progress_config){ .verbose = true });
+    progress_event(p, &(struct sched_event){ .name = "executor.attached", .count = 2, .executor = "h/01" });
+    progress_event(p, &(struct sched_event){ .name = "manager.open" });
+    progress_event(p, &(struct sched_event){ .name = "stage.begun", .count = 4, .words = "split" });
+    progress_event(p, &(struct sched_event){ .name = "task.straggles", .attempt = 1, .count = 1 });
+    for (uint32_t a = 1; a <= 2; a++)
+        progress_event(
+            p, &(struct sched_event){
+                   .name = "task.failed", .part = 2, .attempt = a, .executor = "h/01", .words = "bad date" });
+    progress_event(p, &(struct sched_event){ .name = "executor.left", .executor = "h/01", .words = "left" });
+    cr_assert_str_eq(read_out(), "app 3: executor.attached count 2 h/01\n"
+                                 "app 3: manager.open\n"
+                                 "app 3: stage.begun stage 0 count 4: split\n"
+                                 "app 3: task.straggles stage 0 part 0 attempt 1\n"
+                                 "app 3: stage 0, partition 2, attempt 1 failed on h/01: bad date\n"
+                                 "app 3: stage 0, partition 2, attempt 2 failed on h/01: the same\n"
+                                 "app 3: executor h/01 left\n");
 }
 
 Test(progress, quiet_says_errors_only)
