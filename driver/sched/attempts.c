@@ -46,8 +46,7 @@ uint32_t attempt_new(struct sched *s, struct stage *st, uint32_t part, struct ex
     x->in_flight++;
     s->in_flight++;
     if (t->given >= ATTEMPTS_ALL_MAX)
-        jobs_end(s, -1, "stage %u, %s (%s), partition %u/%u was begun %u times and never came to an end\n",
-                 st->number, st->spec->name, st->spec->place, part, st->ntasks, t->given);
+        fail_worn_out(s, st, part);
     return attempt;
 }
 
@@ -77,16 +76,20 @@ void attempt_again(struct sched *s, struct stage *st, uint32_t part, bool avoid)
     if (avoid)
         t->flags |= TASK_AVOID;
     spans_push(&st->again, (struct span){ part, 1, avoid ? s->now + AVOID_NS : 0 });
-    if (avoid)
-        sched_wake(s, s->now + AVOID_NS);
+    if (!avoid)
+        return;
+    s->avoid_ns = s->now + AVOID_NS;
+    sched_wake(s, s->avoid_ns);
+    mgr_ask(s, false); /* before the retry is fed: who waits knows whether another executor may come */
 }
 
-void attempt_lost(struct sched *s, struct stage *st, uint32_t part, struct exec *x, uint32_t attempt)
+static void lost(struct sched *s, const struct sent *r, uint32_t part, struct exec *x, bool begun)
 {
-    if (attempt_end(s, st, part, x, attempt))
+    fail_void(r->st, part, r->attempt, x, CAUSE_CANCELLED, bytes_of("the executor was lost, or forgot it"));
+    if (attempt_end(s, r->st, part, x, r->attempt))
         return;
-    s->job->reruns++;
-    attempt_again(s, st, part, false);
+    s->job->reruns += begun;
+    attempt_again(s, r->st, part, false);
 }
 
 static void cancel(struct sched *s, struct exec *x, const struct stage *st, uint32_t part, uint32_t attempt)
@@ -146,12 +149,16 @@ void attempts_trim(struct sched *s, struct exec *x)
 void attempts_lose(struct sched *s, struct exec *x, const struct map *live)
 {
     uint32_t n = (uint32_t)(x->sent.n / sizeof(struct sent));
+    uint32_t begun =
+        live ? 0 : x->slots_most; /* the oldest ran; what else is lost was waiting or on its way */
     for (uint32_t i = 0; i < n; i++) {
         const struct sent r = *sent_at(x, i);
         for (uint32_t p = r.first; p < r.first + r.count; p++)
             if (attempt_is(r.st, p, x, r.attempt) &&
-                !(live && map_has(live, attempts_key(r.st, p, r.attempt))))
-                attempt_lost(s, r.st, p, x, r.attempt);
+                !(live && map_has(live, attempts_key(r.st, p, r.attempt)))) {
+                lost(s, &r, p, x, begun > 0);
+                begun -= begun > 0;
+            }
     }
     attempts_trim(s, x);
 }

@@ -63,7 +63,7 @@ static void committed(struct sched *s, struct stage *st, struct exec *x, uint32_
     t->exec = x->index;
     t->of = (uint8_t)attempt;
     st->done++;
-    if (st->failed.n)
+    if (st->failed.n || st->voided.n)
         fail_forget(st, part);
     say_committed(s, st, part, attempt, x);
     if (st->index == j->spec->nstages - 1)
@@ -298,6 +298,7 @@ void commit_success(struct sched *s, struct stage *st, struct exec *x, const str
     if (!wins(s, st, x, r))
         return;
     backoff_reset(&x->rest);
+    x->unstarted = 0;
     s->job->bytes_read += r->bytes_read;
     s->job->bytes_input += stages_has_source(st) ? r->bytes_read : 0;
     if (stages_is_map(st))

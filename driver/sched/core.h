@@ -45,7 +45,9 @@
 #define SERVING_MAX 64u         /* chunks being read for one executor */
 #define SAMPLES_MAX 65536u      /* sample keys kept of one shuffle */
 #define FAILED_MAX 65536u       /* tasks whose failures are remembered */
-#define TAKE_FIRST 2u           /* tasks that take begins with */
+#define UNSTARTED_MAX 12u       /* of one task: executors that could not begin it */
+#define UNSTARTED_BARS 3u /* so many in a row, and its executor's slots go back while there are others */
+#define TAKE_FIRST 2u     /* tasks that take begins with */
 #define PROBES 3
 #define REACH_NS (5000 * MS)  /* an executor that can't be reached for so long has a bad lease */
 #define UNAUTHORISED_MAX 5u   /* refusals of our key by the manager before we believe it */
@@ -89,10 +91,11 @@ enum task_state {
 
 struct task {
     uint8_t state, flags;
-    uint8_t given;    /* attempts given out so far: the next is ATTEMPT_FIRST + given */
-    uint8_t of;       /* the attempt that runs, or counts */
-    uint8_t failures; /* that count */
-    uint16_t exec;    /* where */
+    uint8_t given;     /* attempts given out so far: the next is ATTEMPT_FIRST + given */
+    uint8_t of;        /* the attempt that runs, or counts */
+    uint8_t failures;  /* that count */
+    uint8_t unstarted; /* no host could be had for it: these count by themselves */
+    uint16_t exec;     /* where */
 };
 
 /* One failed attempt, for the story. */
@@ -129,6 +132,7 @@ struct stage {
     struct spans copying;  /* to run a second time beside the first */
     struct map copies;     /* part -> exec << 8 | attempt of the second attempt under way */
     struct map failed;     /* part -> struct failure, owned, newest first */
+    struct map voided;     /* part -> struct failure, owned: the last end that counted for nothing */
     uint32_t dead;         /* done tasks whose outputs are lost */
     uint64_t task_ns;      /* moving average */
     uint32_t durations[DURATIONS];
@@ -205,6 +209,8 @@ struct exec {
     uint32_t probes;
     bool copied;                    /* its tasks were queued to run elsewhere as well */
     uint32_t leases, slots, usable; /* usable: slots that count in sched.usable_slots */
+    uint32_t slots_most;            /* ever */
+    uint32_t unstarted;             /* tasks that it could not begin, since it last did well */
     uint64_t given;                 /* attempts, ever: to this incarnation, whichever struct stood for it */
     uint32_t in_flight;
     uint64_t idle_ns;                /* nothing in flight since */
@@ -270,8 +276,9 @@ struct sched {
     uint32_t unauthorised;
     struct beat mgr_beat;
     uint64_t beat_ms, suspect_ms, mgr_lost_ms;
-    uint64_t revision;
-    uint32_t asked, granted; /* slots: wanted by the last ASK; of all leases */
+    uint64_t revision, answered; /* of the last ASK; of the last one that was answered */
+    uint64_t avoid_ns;           /* some retry waits for another executor until then */
+    uint32_t asked, granted;     /* slots: wanted by the last ASK; of all leases */
     char waits[513], away_words[257];
 
     struct exec **execs; /* owned, by index */
@@ -326,7 +333,9 @@ void mgr_send(struct sched *s, uint8_t tag,
               const void *msg); /* dropped when not open: APP_OPEN settles it later */
 void mgr_close(struct sched *s, uint32_t exit_code, const char *words);
 void mgr_ask(struct sched *s, bool lower); /* say what is wanted, if that changed */
-void mgr_settle(struct sched *s);          /* tell everybody that the application closes */
+bool mgr_may_grant(
+    const struct sched *s);       /* more was asked for, and the manager has not said that it waits */
+void mgr_settle(struct sched *s); /* tell everybody that the application closes */
 
 /* grants.c: leases */
 void grants_on_grant(struct sched *s, const struct msg_lease_grant *m);
@@ -342,6 +351,8 @@ void execs_refresh(struct sched *s, struct exec *x); /* something that decides a
 void execs_hungry(struct sched *s, struct exec *x);
 void execs_rest(struct sched *s, struct exec *x); /* no new work for a while, each time longer */
 void execs_lost(struct sched *s, struct exec *x, const char *words, bool manager_knows);
+bool execs_another(const struct sched *s,
+                   const struct exec *x); /* than x has slots of ours, or may come soon */
 void execs_on_state(struct sched *s, const struct msg_exec_state *m);
 void execs_undoubt(struct sched *s); /* the manager's last word about them may have been lost */
 void execs_time(struct sched *s);
@@ -392,8 +403,6 @@ uint32_t attempt_new(struct sched *s, struct stage *st, uint32_t part,
 bool attempt_end(struct sched *s, struct stage *st, uint32_t part, struct exec *x,
                  uint32_t attempt);                                               /* true: another goes on */
 void attempt_again(struct sched *s, struct stage *st, uint32_t part, bool avoid); /* pending */
-void attempt_lost(struct sched *s, struct stage *st, uint32_t part, struct exec *x,
-                  uint32_t attempt); /* ends, counts for nothing */
 void attempt_cancel_others(struct sched *s, struct stage *st, uint32_t part);
 void attempts_trim(struct sched *s, struct exec *x); /* forget what ended from x->sent */
 void attempts_lose(struct sched *s, struct exec *x,
@@ -426,6 +435,10 @@ void commit_drop(struct sched *s, struct exec *x); /* pulls of this executor, NU
 /* fail.c: attempts that failed, outputs that are lost */
 void fail_report(struct sched *s, struct stage *st, struct exec *x, const struct rec_report *r);
 void fail_outputs_of(struct sched *s, struct exec *x);
+/* An attempt ended, and it counts for nothing: why is only kept, for when a task never comes to its end. */
+void fail_void(struct stage *st, uint32_t part, uint32_t attempt, const struct exec *x, enum cause cause,
+               struct bytes words);
+void fail_worn_out(struct sched *s, struct stage *st, uint32_t part); /* too many attempts ended so */
 void fail_forget(struct stage *st, uint32_t part);
 
 /* blocks.c: the driver serves */

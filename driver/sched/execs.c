@@ -80,6 +80,11 @@ void execs_free(struct exec *x)
 
 /* ---- new work or none --------------------------------------------------------------------- */
 
+bool execs_another(const struct sched *s, const struct exec *x)
+{
+    return s->leases.n > x->leases || mgr_may_grant(s);
+}
+
 void execs_hungry(struct sched *s, struct exec *x)
 {
     if (x->usable)
@@ -110,26 +115,6 @@ void execs_refresh(struct sched *s, struct exec *x)
     s->changed = true;
 }
 
-void execs_on_state(struct sched *s, const struct msg_exec_state *m)
-{
-    char words[257];
-    struct exec *x = execs_of_generation(s, m->generation);
-    if (!x)
-        return;
-    if (m->state == EXEC_LOST) {
-        bytes_text(m->words, words, sizeof words);
-        execs_lost(s, x, *words ? words : "the manager says so", true);
-        return;
-    }
-    x->doubted = m->state == EXEC_SUSPECT;
-    x->draining = m->state == EXEC_DRAINING;
-    if (x->draining) { /* what has not begun comes back; idle leases go back at once */
-        links_send(s, x, MSG_RECALL, &(struct msg_recall){ s->config.app, UINT32_MAX, UINT32_MAX });
-        sched_wake(s, s->now);
-    }
-    execs_refresh(s, x);
-}
-
 void execs_undoubt(struct sched *s)
 {
     for (uint32_t i = 0; i < s->nexecs; i++) {
@@ -151,13 +136,12 @@ static void drop_leases(struct sched *s, struct exec *x)
 
 /* From here on nothing of this incarnation counts.  Should the manager grant slots there once
  * more, it is met as somebody new. */
-void execs_lost(struct sched *s, struct exec *x, const char *words, bool manager_knows)
+static void gone(struct sched *s, struct exec *x, const char *event, const char *words, bool manager_knows)
 {
     if (x->lost)
         return;
     x->lost = true;
-    actions_log(s->out, LOG_WARN, "executor %s at %s is lost: %s", x->name, x->control_addr, words);
-    struct sched_event *e = sched_event_add(s, "executor.lost");
+    struct sched_event *e = sched_event_add(s, event);
     e->executor = x->name;
     e->words = sched_text(s, bytes_of(words));
     e->count = x->in_flight;
@@ -179,6 +163,36 @@ void execs_lost(struct sched *s, struct exec *x, const char *words, bool manager
     attempts_lose(s, x, NULL);
     commit_drop(s, x);
     fail_outputs_of(s, x);
+}
+
+void execs_lost(struct sched *s, struct exec *x, const char *words, bool manager_knows)
+{
+    if (!x->lost)
+        actions_log(s->out, LOG_WARN, "executor %s at %s is lost: %s", x->name, x->control_addr, words);
+    gone(s, x, "executor.lost", words, manager_knows);
+}
+
+void execs_on_state(struct sched *s, const struct msg_exec_state *m)
+{
+    char words[257];
+    struct exec *x = execs_of_generation(s, m->generation);
+    if (!x)
+        return;
+    if (m->state == EXEC_LOST) {
+        bytes_text(m->words, words, sizeof words);
+        if (!strcmp(words, "left"))
+            gone(s, x, "executor.left", words, true);
+        else
+            execs_lost(s, x, *words ? words : "the manager says so", true);
+        return;
+    }
+    x->doubted = m->state == EXEC_SUSPECT;
+    x->draining = m->state == EXEC_DRAINING;
+    if (x->draining) { /* what has not begun comes back; idle leases go back at once */
+        links_send(s, x, MSG_RECALL, &(struct msg_recall){ s->config.app, UINT32_MAX, UINT32_MAX });
+        sched_wake(s, s->now);
+    }
+    execs_refresh(s, x);
 }
 
 /* ---- time ----------------------------------------------------------------------------------------- */

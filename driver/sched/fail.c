@@ -1,10 +1,13 @@
 /* fail.c - attempts that failed, and outputs that are lost.
  *
  * A failure of the task's own counts; the fourth ends the job with the story of all.  What executors,
- * networks and we ourselves are guilty of counts for nothing.
+ * networks and we ourselves are guilty of counts for nothing; but a task that no executor can
+ * begin fails too, with their words.
  */
 #include "driver/sched/core.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,14 +101,20 @@ static char *kept(struct bytes b)
     return p;
 }
 
+static struct failure *failure_new(void)
+{
+    struct failure *f = calloc(1, sizeof *f);
+    if (!f)
+        abort();
+    return f;
+}
+
 static void remember(struct stage *st, const struct exec *x, const struct rec_report *r)
 {
     struct failure *newest = map_get(&st->failed, r->part), *f;
     if (!newest && st->failed.n >= FAILED_MAX)
         return;
-    f = calloc(1, sizeof *f);
-    if (!f)
-        abort();
+    f = failure_new();
     *f = (struct failure){ .next = newest,
                            .attempt = r->attempt,
                            .cause = r->cause,
@@ -118,19 +127,50 @@ static void remember(struct stage *st, const struct exec *x, const struct rec_re
     map_put(&st->failed, r->part, f);
 }
 
-void fail_forget(struct stage *st, uint32_t part)
+static void failure_free(struct failure *f)
 {
-    struct failure *f = map_get(&st->failed, part), *next;
-    map_del(&st->failed, part);
-    for (; f; f = next) {
-        next = f->next;
-        free(f->words);
-        free(f->tail);
-        free(f);
-    }
+    free(f->words);
+    free(f->tail);
+    free(f);
 }
 
-static void tell_attempt(struct buf *story, const struct failure *f)
+void fail_void(struct stage *st, uint32_t part, uint32_t attempt, const struct exec *x, enum cause cause,
+               struct bytes words)
+{
+    struct failure *f = map_get(&st->voided, part);
+    if (!f && st->voided.n >= FAILED_MAX)
+        return;
+    if (f)
+        failure_free(f);
+    f = failure_new();
+    *f = (struct failure){ .attempt = attempt,
+                           .cause = cause,
+                           .executor = x->name,
+                           .words = kept(words),
+                           .tail = kept((struct bytes){ 0 }) };
+    map_put(&st->voided, part, f);
+}
+
+void fail_forget(struct stage *st, uint32_t part)
+{
+    struct failure *f = map_get(&st->failed, part), *voided = map_get(&st->voided, part), *next;
+    map_del(&st->failed, part);
+    map_del(&st->voided, part);
+    for (; f; f = next) {
+        next = f->next;
+        failure_free(f);
+    }
+    if (voided)
+        failure_free(voided);
+}
+
+static bool same_words(const struct failure *f, const struct failure *before)
+{
+    return before && *f->words && f->cause == before->cause && !strcmp(f->words, before->words);
+}
+
+/* Words that the attempt before it had too are not said again. */
+static void tell_attempt(struct buf *story, const struct failure *f, const struct failure *before)
 {
     const char *name = f->signal ? sigabbrev_np((int)f->signal) : NULL;
     buf_printf(story, "  attempt %u on %s: %s", f->attempt, f->executor, cause_name(f->cause));
@@ -141,7 +181,10 @@ static void tell_attempt(struct buf *story, const struct failure *f)
     buf_printf(story, ", %llu ms", (unsigned long long)f->ms);
     if (f->peak_bytes)
         buf_printf(story, ", peak %llu MiB", (unsigned long long)((f->peak_bytes + (1u << 20) - 1) >> 20));
-    buf_printf(story, *f->words ? ": %s\n" : "%s\n", f->words);
+    if (same_words(f, before))
+        buf_printf(story, ": the same\n");
+    else
+        buf_printf(story, *f->words ? ": %s\n" : "%s\n", f->words);
 }
 
 static void tell_oldest_first(struct buf *story, const struct failure *newest)
@@ -151,7 +194,7 @@ static void tell_oldest_first(struct buf *story, const struct failure *newest)
         const struct failure *f = newest;
         while (f->next != told)
             f = f->next;
-        tell_attempt(story, f);
+        tell_attempt(story, f, told);
         told = f;
     }
 }
@@ -171,12 +214,25 @@ static void tell_tail(struct buf *story, const char *tail)
 static void give_up(struct sched *s, struct stage *st, uint32_t part)
 {
     const struct failure *newest = map_get(&st->failed, part);
-    uint32_t n = st->tasks[part].failures;
+    uint32_t n = (uint32_t)st->tasks[part].failures + st->tasks[part].unstarted;
     jobs_end(s, -1, "stage %u, %s (%s), partition %u/%u, %u attempt%s\n", st->number, st->spec->name,
              st->spec->place, part, st->ntasks, n, n == 1 ? "" : "s");
     if (newest) {
         tell_oldest_first(&s->job->story, newest);
         tell_tail(&s->job->story, newest->tail);
+    }
+}
+
+void fail_worn_out(struct sched *s, struct stage *st, uint32_t part)
+{
+    const struct failure *last = map_get(&st->voided, part), *newest = map_get(&st->failed, part);
+    jobs_end(s, -1, "stage %u, %s (%s), partition %u/%u was begun %u times and never came to an end\n",
+             st->number, st->spec->name, st->spec->place, part, st->ntasks, st->tasks[part].given);
+    if (newest)
+        tell_oldest_first(&s->job->story, newest);
+    if (last) {
+        buf_printf(&s->job->story, "  the last that counts for nothing:\n");
+        tell_attempt(&s->job->story, last, NULL);
     }
 }
 
@@ -234,38 +290,79 @@ static bool counts(struct exec *x, enum cause c, const struct stage *map)
         x->denied &= !ours;
         return ours || FERRO_PLANT(sched_fetch_counted);
     }
-    return c != CAUSE_CANCELLED && c != CAUSE_OK && !FERRO_PLANT(sched_failures_uncounted);
+    return c != CAUSE_CANCELLED && c != CAUSE_OK && c != CAUSE_HOST && !FERRO_PLANT(sched_failures_uncounted);
 }
 
-void fail_report(struct sched *s, struct stage *st, struct exec *x, const struct rec_report *r)
+static void count(struct sched *s, struct stage *st, struct exec *x, const struct rec_report *r)
 {
+    st->tasks[r->part].failures++;
+    s->job->failed++;
+    remember(st, x, r);
+    say(s, "task.failed", x, r);
+}
+
+/* The executor's fault, not the task's.  It rests, and fetches the libraries anew; one that never does well
+ * gives its slots back while others may take its place. */
+static void unstarted(struct sched *s, struct stage *st, struct exec *x, const struct rec_report *r)
+{
+    char words[257];
+    st->tasks[r->part].unstarted++;
+    x->unstarted++;
+    remember(st, x, r);
+    say(s, "task.unstarted", x, r);
+    execs_rest(s, x);
+    stages_raise(s);
+    if (x->unstarted >= UNSTARTED_BARS && s->leases.n > x->leases) {
+        x->unstarted = 0;
+        grants_bad(s, x, ECHILD, bytes_text(r->words, words, sizeof words));
+    }
+}
+
+/* Where no other executor can be had, what it can't begin fails as soon as what fails there. */
+static bool hopeless(const struct sched *s, const struct task *t, const struct exec *x)
+{
+    uint32_t most = execs_another(s, x) ? UNSTARTED_MAX : s->config.attempts_max;
+    return t->failures >= s->config.attempts_max || t->unstarted >= most;
+}
+
+/* The executor says that it was over the limit, and we know which. */
+static void name_limit(struct sched *s, struct rec_report *r)
+{
+    char words[257], more[320];
+    if (r->cause != CAUSE_TIME || !s->config.time_ms_max)
+        return;
+    snprintf(more, sizeof more, "%s of %g s", bytes_text(r->words, words, sizeof words),
+             s->config.time_ms_max / 1000.0);
+    r->words = bytes_of(sched_text(s, bytes_of(more)));
+}
+
+void fail_report(struct sched *s, struct stage *st, struct exec *x, const struct rec_report *said)
+{
+    struct rec_report report = *said, *r = &report;
     if (!attempt_is(st, r->part, x, r->attempt)) {
         s->voided++;
         return;
     }
+    name_limit(s, r);
     struct task *t = &st->tasks[r->part];
     struct stage *map = r->cause == CAUSE_FETCH ? fetched_from(s, st, r) : NULL;
-    bool counted = counts(x, r->cause, map);
+    bool counted = counts(x, r->cause, map), host = r->cause == CAUSE_HOST;
     bool other = attempt_end(s, st, r->part, x, r->attempt);
-    if (counted) {
-        t->failures++;
-        s->job->failed++;
-        remember(st, x, r);
-        say(s, "task.failed", x, r);
-    } else
+    if (counted)
+        count(s, st, x, r);
+    else if (host)
+        unstarted(s, st, x, r);
+    else {
         s->job->reruns++;
-    if (r->cause ==
-        CAUSE_HOST) { /* no task's fault alone: not at once again, and with the libraries fetched anew */
-        execs_rest(s, x);
-        stages_raise(s);
+        fail_void(st, r->part, r->attempt, x, r->cause, r->words);
     }
-    if (counted && t->failures >= s->config.attempts_max) {
+    if ((counted || host) && hopeless(s, t, x)) {
         give_up(s, st, r->part);
         return;
     }
     if (!other) {
         t->exec = x->index; /* where it failed: others first */
-        attempt_again(s, st, r->part, counted);
+        attempt_again(s, st, r->part, counted || host);
     }
     if (map)
         fetch_failed(s, x, r, map);

@@ -33,15 +33,17 @@ static bool other_host(const struct sched *s, const struct exec *x, const char *
     return false;
 }
 
-/* It failed there: not again on that executor, nor on its host, while there are others. */
+/* It failed there: not again on that executor, nor on its host, while there are others, or some may come.  What
+ * could not even begin there never goes back while others can have it. */
 static bool avoids(const struct sched *s, const struct exec *x, const struct stage *st, const struct span *r)
 {
     const struct task *t = &st->tasks[r->first];
-    if (r->avoid_until <= s->now || !(t->flags & TASK_AVOID))
+    bool waited = r->avoid_until <= s->now && !(t->unstarted && s->usable_execs > 1);
+    if (r->avoid_until == 0 || waited || !(t->flags & TASK_AVOID))
         return false;
     const struct exec *there = s->execs[t->exec];
     if (there == x)
-        return s->usable_execs > 1;
+        return s->usable_execs > 1 || execs_another(s, x);
     return !strcmp(there->host_id, x->host_id) && other_host(s, x, x->host_id);
 }
 

@@ -33,6 +33,7 @@ void grants_on_grant(struct sched *s, const struct msg_lease_grant *m)
     map_put(&s->leases, l->lease, l);
     x->leases++;
     x->slots += l->slots;
+    x->slots_most = x->slots > x->slots_most ? x->slots : x->slots_most;
     x->idle_ns = s->now;
     x->draining = false;
     s->granted += l->slots;

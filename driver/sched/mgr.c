@@ -38,9 +38,12 @@ void mgr_up(struct sched *s)
 
 /* ---- wants ------------------------------------------------------------------------------------ */
 
+/* Where a retry waits, one slot more than there are: the manager gives it where the application has fewest. */
 static uint32_t wanted(struct sched *s)
 {
     uint64_t n = s->job && !s->job->ended ? feed_pending(s) + s->in_flight : 0;
+    if (n && s->usable_execs < 2 && s->now < s->avoid_ns && n <= s->granted)
+        n = s->granted + 1ull;
     if (n > s->config.slots_max)
         n = s->config.slots_max;
     return n > s->granted ? (uint32_t)n : s->granted; /* what lies idle goes back by itself */
@@ -69,10 +72,16 @@ void mgr_ask(struct sched *s, bool lower)
     say_wants(s);
 }
 
+bool mgr_may_grant(const struct sched *s)
+{
+    return s->mgr == MGR_OPEN && s->asked > s->granted && !(s->answered == s->revision && s->waits[0]);
+}
+
 static void on_ask_state(struct sched *s, const struct msg_ask_state *m)
 {
     if (m->revision != s->revision)
         return;
+    s->answered = m->revision;
     bytes_text(m->words, s->waits, sizeof s->waits);
     s->changed = true;
 }

@@ -223,6 +223,9 @@ void stages_fini(struct stage *st)
     MAP_EACH(&st->failed, i)
         fail_forget(st, (uint32_t)map_key(&st->failed, i));
     map_fini(&st->failed);
+    MAP_EACH(&st->voided, i)
+        fail_forget(st, (uint32_t)map_key(&st->voided, i));
+    map_fini(&st->voided);
     map_fini(&st->copies);
     spans_fini(&st->again);
     spans_fini(&st->copying);

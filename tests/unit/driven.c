@@ -97,8 +97,13 @@ static void begin(struct driven *w, uint32_t k, struct rec_run run)
         r.words = bytes_of("killed by Segmentation fault");
         r.tail = bytes_of("first line\nlast line");
         driven_tell(w, k, run, &r);
+    } else if (deed == DO_HOST) {
+        r.cause = CAUSE_HOST;
+        r.words = bytes_of("no such symbol");
+        driven_tell(w, k, run, &r);
     } else {
         r.cause = CAUSE_FETCH;
+        r.words = bytes_of("the block is gone");
         for (uint32_t i = 0; i < f->stage.maps.n; i++)
             if (f->stage.maps.v[i].part == w->lose_part) {
                 r.fetch_stage = f->stage.maps.v[i].stage;
@@ -217,6 +222,10 @@ static void manager_frame(struct driven *w, uint8_t tag, const void *m)
         for (uint32_t k = 0; k < FAKES && w->slots && w->asked; k++)
             if (!w->fakes[k].known && !w->fakes[k].dead)
                 driven_grant(w, k, k + 1, w->slots);
+        if (w->waits)
+            driven_reply(w, w->manager, 0, MSG_ASK_STATE,
+                         &(struct msg_ask_state){ .revision = ((const struct msg_ask *)m)->revision,
+                                                  .words = bytes_of(w->waits) });
         break;
     case MSG_LEASE_RETURN: w->returned++; break;
     case MSG_LEASE_BAD: w->bad++; break;

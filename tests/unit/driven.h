@@ -12,7 +12,7 @@
 #define STEPS_MAX 200000
 
 /* What a fake executor does with an attempt. */
-enum deed { DO_WELL, DO_HOLD, DO_FAIL, DO_FETCH };
+enum deed { DO_WELL, DO_HOLD, DO_FAIL, DO_FETCH, DO_HOST };
 
 struct fake {
     bool known, dead;
@@ -51,6 +51,7 @@ struct driven {
     int64_t commit_result, serve_result;
     struct buf queue; /* of struct todo */
     size_t at;
+    const char *waits;        /* what the manager answers to ASK; NULL: nothing */
     bool quiet;               /* executors do not echo beats */
     bool away;                /* the manager answers nothing */
     bool mute;                /* executors do not answer ATTACH */

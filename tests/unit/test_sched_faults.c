@@ -80,6 +80,134 @@ Test(sched_faults, a_retry_goes_to_another_executor_first)
     driven_free(w);
 }
 
+static enum deed fail_on_0(struct driven *w, uint32_t fake, uint32_t stage, uint32_t part, uint32_t attempt)
+{
+    (void)stage, (void)part, (void)attempt;
+    w->fakes[1].dead = false; /* from now on it can be had */
+    return fake == 0 ? DO_FAIL : DO_WELL;
+}
+
+Test(sched_faults, a_retry_asks_for_another_executor_and_waits_for_it)
+{
+    struct driven *w = driven_new(1);
+    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE };
+    w->deed = fail_on_0;
+    driven_call(w, SCHED_RUN, &driven_plain);
+    driven_pass(w, 100);
+    cr_assert(w->ended);
+    cr_assert_eq(w->code, 0, "%s", w->words);
+    cr_assert_eq(w->fakes[0].tasks, 1);
+    cr_assert_eq(w->fakes[1].tasks, 1);
+    driven_free(w);
+}
+
+static enum deed fail_all(struct driven *w, uint32_t fake, uint32_t stage, uint32_t part, uint32_t attempt)
+{
+    (void)w, (void)fake, (void)stage, (void)part, (void)attempt;
+    return DO_FAIL;
+}
+
+Test(sched_faults, a_retry_does_not_wait_when_no_other_executor_can_be_had)
+{
+    struct driven *w = driven_new(1);
+    w->waits = "1 more slot; all in use";
+    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE };
+    w->deed = fail_all;
+    driven_call(w, SCHED_RUN, &driven_plain);
+    driven_pass(w, 100);
+    cr_assert(w->ended);
+    cr_assert_eq(w->fakes[0].tasks, 4);
+    driven_free(w);
+}
+
+static enum deed no_host_on_0(struct driven *w, uint32_t fake, uint32_t stage, uint32_t part,
+                              uint32_t attempt)
+{
+    (void)w, (void)stage, (void)part, (void)attempt;
+    return fake == 0 ? DO_HOST : DO_WELL;
+}
+
+Test(sched_faults, an_executor_that_cannot_begin_tasks_is_not_held_against_them)
+{
+    struct driven *w = driven_new(2);
+    w->fakes[1].dead = false;
+    w->deed = no_host_on_0;
+    driven_call(w, SCHED_RUN, &driven_one_stage);
+    driven_pass(w, 10000);
+    cr_assert(w->ended);
+    cr_assert_eq(w->code, 0, "%s", w->words);
+    cr_assert_eq(driven_seen(w, "task.failed"), 0);
+    cr_assert_gt(driven_seen(w, "task.unstarted"), 0);
+    driven_free(w);
+}
+
+Test(sched_faults, what_no_executor_can_begin_fails_with_their_words)
+{
+    struct driven *w = driven_new(1);
+    w->waits = "1 more slot; all in use";
+    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE };
+    w->deed = no_host_on_0;
+    driven_call(w, SCHED_RUN, &driven_plain);
+    driven_pass(w, 5000);
+    cr_assert(w->ended);
+    cr_assert_eq(w->code, -1);
+    cr_assert_not_null(strstr(w->words, "4 attempts"), "%s", w->words);
+    cr_assert_not_null(strstr(w->words, "host, 12 ms: no such symbol\n"), "%s", w->words);
+    cr_assert_not_null(strstr(w->words, "host, 12 ms: the same\n"), "%s", w->words);
+    driven_free(w);
+}
+
+static enum deed fetch_all(struct driven *w, uint32_t fake, uint32_t stage, uint32_t part, uint32_t attempt)
+{
+    (void)w, (void)fake, (void)stage, (void)part, (void)attempt;
+    return DO_FETCH;
+}
+
+Test(sched_faults, a_task_that_never_ends_says_why_it_was_begun_again)
+{
+    struct driven *w = driven_new(1);
+    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE };
+    w->deed = fetch_all;
+    driven_call(w, SCHED_RUN, &driven_plain);
+    driven_pass(w, 300000);
+    cr_assert(w->ended);
+    cr_assert_not_null(strstr(w->words, "begun 250 times and never came to an end"), "%s", w->words);
+    cr_assert_not_null(strstr(w->words, "fetch, 0 ms: the block is gone"), "%s", w->words);
+    driven_free(w);
+}
+
+Test(sched_faults, only_what_ran_on_a_lost_executor_is_a_rerun)
+{
+    struct sched_progress p;
+    struct driven *w = driven_new(1);
+    driven_many = (struct stage_input){ 40, STAGE_NO_SHUFFLE };
+    w->fakes[1].dead = false;
+    w->deed = driven_hold;
+    driven_call(w, SCHED_RUN, &driven_plain);
+    driven_pass(w, 10);
+    cr_assert_gt(w->fakes[1].held.n, sizeof(struct rec_run), "some wait there");
+    driven_lose(w, 1);
+    driven_pass(w, 10);
+    cr_assert_eq(driven_seen(w, "executor.lost"), 1);
+    sched_progress(w->s, &p);
+    cr_assert_eq(p.reruns, 1);
+    driven_free(w);
+}
+
+Test(sched_faults, who_leaves_is_not_lost)
+{
+    struct driven *w = driven_new(1);
+    w->deed = driven_hold;
+    driven_call(w, SCHED_RUN, &driven_one_stage);
+    driven_reply(
+        w, w->manager, 0, MSG_EXEC_STATE,
+        &(struct msg_exec_state){ .generation = 100, .state = EXEC_LOST, .words = bytes_of("left") });
+    driven_settle(w);
+    cr_assert_eq(driven_seen(w, "executor.left"), 1);
+    cr_assert_eq(driven_seen(w, "executor.lost"), 0);
+    driven_free(w);
+}
+
 static enum deed hold_reduces(struct driven *w, uint32_t fake, uint32_t stage, uint32_t part,
                               uint32_t attempt)
 {
