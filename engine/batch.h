@@ -25,6 +25,7 @@ struct batch {
     uint32_t rows;
     const uint16_t *sel;  /* NULL, or `rows` indexes of the rows that count (a filter's) */
     const uint64_t *hash; /* NULL, or each row's key hash (indexed like the columns) */
+    const char *input;    /* NULL, or the path of the file that all rows come from */
     struct vec key, value;
 };
 

@@ -197,6 +197,7 @@ const struct batch *emitter_next(struct emitter *e)
     uint32_t rows = slice_rows(e);
     e->batch = (struct batch){
         .rows = rows,
+        .input = e->input,
         .key = column_from(&t->key, e->given),
         .value = column_from(&t->value, e->given),
     };

@@ -1,7 +1,7 @@
 /* map.c - the user's function for each record: map, flat_map, map_values.
  *
  * What is put out is gathered until it makes a full batch, over as many of the
- * child's batches as that takes; a function that puts out much more than one
+ * child's batches as that takes (of one file, where a further function may ask for its name); a function that puts out much more than one
  * batch in a call is handed up in slices.
  */
 #include "engine/ops/op.h"
@@ -18,6 +18,7 @@ struct map {
     const struct batch *in;
     uint32_t at;       /* rows of `in` that the function has seen */
     bool exact, ended; /* exact: one call, one record */
+    bool last;         /* no function sees what this one puts out */
     struct batch batch;
 };
 
@@ -50,6 +51,7 @@ static int rows_call(struct map *m)
 {
     const struct batch *b = m->in;
     fe_task *t = &m->out.task;
+    m->out.input = b->input;
     while (m->at < b->rows && !emitter_full(&m->out)) {
         uint32_t row = row_of(b, m->at++), before = t->rows;
         m->fn(t, vec_at(&b->key, row), vec_at(&b->value, row));
@@ -75,6 +77,8 @@ static int map_next(struct op *op, const struct batch **out)
             if (r == 0)
                 break;
         }
+        if (!m->last && m->out.task.rows && m->out.input != m->in->input)
+            break;
         if (rows_call(m))
             return -1;
     }
@@ -119,6 +123,7 @@ static int values_next(struct op *op, const struct batch **out)
     const struct fe_column *c = &m->out.task.value;
     m->batch = (struct batch){
         .rows = m->at - from,
+        .input = m->in->input,
         .key = m->in->sel ? keys_copy(m, from) : vec_from(&m->in->key, from),
         .hash = m->in->hash && !m->in->sel ? m->in->hash + from : NULL,
         .value = { .type = c->type, .data = c->data, .end = c->end },
@@ -149,6 +154,7 @@ struct op *op_map(struct run *r, const struct plan_node *node, struct op *child)
     };
     m->fn = (fe_each *)(uintptr_t)run_fn(r, node);
     m->exact = node->op != OP_FLAT_MAP;
+    m->last = r->plan->nodes[r->plan->n - 1].child[0] == (uint32_t)(node - r->plan->nodes);
     emitter_init(&m->out, r, node);
     emitter_init(&m->keys, r, node);
     m->keys.task.key.type = node->key;

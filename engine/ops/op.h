@@ -72,6 +72,7 @@ struct emitter {
     const struct plan_node *node;    /* whose function is called: names it in failures */
     uint32_t given;                  /* rows handed up already */
     uint32_t given_key, given_value; /* text: bytes of those */
+    const char *input;               /* of the record that the function sees, and of all rows; NULL: none */
     struct batch batch;              /* the slice handed up last */
 };
 /* Columns of the node's key and value types. */

@@ -4,7 +4,8 @@
  * begin-1, and reads its last line past its end: so each line is read once,
  * wherever the splits fall.  Large pieces are mapped and their lines handed up
  * without a copy; small ones are read one behind the other into one buffer, each
- * line with its newline, so that many small files make full batches.
+ * line with its newline.  A batch has lines of one piece, so that a function can ask
+ * which file that is.
  */
 #include "engine/ops/source.h"
 
@@ -28,7 +29,12 @@ struct text {
     struct file_piece *pieces; /* in the run's arena */
     uint32_t n, next;
     struct buf read; /* lines of small pieces */
-    void *map;       /* a large one */
+    struct {
+        size_t end; /* in `read` */
+        const char *path;
+    } small[HOST_FDS_MAX]; /* the pieces in it */
+    uint32_t nsmall, at_small;
+    void *map; /* a large one */
     size_t map_bytes;
     const uint8_t *at, *end; /* lines not yet handed up */
     struct batch batch;
@@ -103,12 +109,22 @@ static int small_pieces(struct text *t)
         if (!t->run->failed)
             piece_read(t, &pieces[i], &sources[i]);
         source_close(&sources[i]);
+        t->small[i].end = t->read.n;
+        t->small[i].path = pieces[i].path;
     }
     t->next += n;
+    t->nsmall = n;
+    t->at_small = 0;
     t->run->report->bytes_read += bytes;
-    t->at = t->read.p;
-    t->end = t->read.p + t->read.n;
+    t->at = t->end = t->read.p;
     return t->run->failed ? -1 : 0;
+}
+
+/* Set at and end to the lines of the next small piece that was read. */
+static void small_next(struct text *t)
+{
+    t->batch.input = t->small[t->at_small].path;
+    t->end = t->read.p + t->small[t->at_small++].end; /* they lie one behind the other */
 }
 
 /* ---- a large piece: mapped -------------------------------------------------------- */
@@ -182,6 +198,7 @@ static int large_piece(struct text *t)
     if (sources_open(t->run, p, 1, &s))
         return -1;
     int failed = piece_lines(t, p, &s);
+    t->batch.input = p->path;
     source_close(&s); /* the mapping stays */
     t->run->report->bytes_read += p->end - p->begin;
     return failed;
@@ -226,7 +243,7 @@ static int lines_cut(struct text *t)
         const uint8_t *newline = memchr(t->at + some, '\n', n - some);
         size_t line = newline ? (size_t)(newline - t->at) : n;
         if (line > LINE_BYTES_MAX)
-            return run_fail(t->run, CAUSE_INPUT, "%s: a line of over 1 GiB", t->pieces[t->next - 1].path);
+            return run_fail(t->run, CAUSE_INPUT, "%s: a line of over 1 GiB", t->batch.input);
         t->ends[0] = (uint32_t)line;
         used = line + (newline != NULL);
         rows = 1;
@@ -241,6 +258,10 @@ static int text_next(struct op *op, const struct batch **out)
 {
     struct text *t = (struct text *)op;
     while (t->at == t->end) {
+        if (t->at_small < t->nsmall) {
+            small_next(t);
+            continue;
+        }
         unmap(t);
         if (t->next == t->n)
             return 0;
@@ -257,6 +278,12 @@ static void text_free(struct op *op)
     unmap(t);
     buf_fini(&t->read);
     free(t);
+}
+
+fe_slice fe_input_name(const fe_task *t)
+{
+    const struct emitter *e = t->priv;
+    return fe_str(e->input ? e->input : "");
 }
 
 struct op *op_text(struct run *r, const struct leaf *leaf)

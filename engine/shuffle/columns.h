@@ -61,8 +61,12 @@ static inline bool columns_full(const struct columns *c, size_t more, uint32_t r
 /* A batch's rows from..from+n-1; batches without `sel`. */
 static inline struct batch batch_slice(const struct batch *b, uint32_t from, uint32_t n)
 {
-    return (struct batch){ n, NULL, b->hash ? b->hash + from : NULL, vec_from(&b->key, from),
-                           vec_from(&b->value, from) };
+    return (struct batch){
+        .rows = n,
+        .hash = b->hash ? b->hash + from : NULL,
+        .key = vec_from(&b->key, from),
+        .value = vec_from(&b->value, from),
+    };
 }
 
 void columns_batch(const struct columns *c, struct batch *out); /* valid until the next put or reset */

@@ -26,11 +26,11 @@ static struct data *made(uint32_t gap)
         d.values[i] = (int64_t)i * -3;
         d.hash[i] = i * 77;
     }
-    d.batch = (struct batch){ ROWS,
-                              NULL,
-                              NULL,
-                              { FERRO_TEXT, 2, gap, d.text, d.ends },
-                              { FERRO_I64, 0, 0, (const uint8_t *)d.values, NULL } };
+    d.batch = (struct batch){
+        .rows = ROWS,
+        .key = { FERRO_TEXT, 2, gap, d.text, d.ends },
+        .value = { FERRO_I64, 0, 0, (const uint8_t *)d.values, NULL },
+    };
     return &d;
 }
 

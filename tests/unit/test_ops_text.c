@@ -74,6 +74,84 @@ static int read_all(fe_app *app, int argc, char **argv)
     return 0;
 }
 
+/* ---- which file a line came from ---------------------------------------------------- */
+
+static void name_first(fe_task *t, fe_slice key, fe_slice line)
+{
+    (void)key;
+    fe_emit(t, line, fe_input_name(t));
+    if (line.n && line.p[line.n - 1] == '2')
+        fe_emit(t, line, fe_input_name(t)); /* so that what is put out is no more one for one */
+}
+
+static bool names_agree(fe_task *t, fe_slice line, fe_slice name)
+{
+    fe_slice now = fe_input_name(t);
+    if (now.n != name.n || memcmp(now.p, name.p, now.n))
+        fe_fail(t, "%.*s was in %.*s, not in %.*s", (int)line.n, line.p, (int)name.n, name.p, (int)now.n,
+                now.p);
+    return line.n > 0;
+}
+
+/* Each line begins with its file's name. */
+static void name_again(fe_task *t, fe_slice line, fe_slice name)
+{
+    const char *slash = memrchr(name.p, '/', name.n);
+    size_t n = (size_t)(name.p + name.n - slash - 1);
+    names_agree(t, line, name);
+    if (line.n < n || memcmp(line.p, slash + 1, n))
+        fe_fail(t, "%.*s is not a line of %.*s", (int)line.n, line.p, (int)name.n, name.p);
+    fe_emit_value(t, 1);
+}
+
+static void nowhere(fe_task *t, void *acc, const void *other)
+{
+    if (fe_input_name(t).n)
+        fe_fail(t, "two records have one file");
+    *(int64_t *)acc += *(const int64_t *)other;
+}
+
+static void after_shuffle(fe_task *t, fe_slice key, fe_slice value)
+{
+    (void)key, (void)value;
+    if (fe_input_name(t).n)
+        fe_fail(t, "a record has a file after a shuffle");
+}
+
+static int count_named(fe_app *app, int argc, char **argv)
+{
+    int64_t lines = 0, n;
+    fe_set *named = fe_filter(
+        fe_flat_map(fe_text(app, argc - 1, argv + 1), name_first, FERRO_TEXT, FERRO_TEXT), names_agree);
+    fe_set *ones = fe_map_values(named, name_again, FERRO_I64);
+    fe_set *sums = fe_reduce_by_key(ones, nowhere);
+    if (fe_reduce(ones, nowhere, &lines, NULL) ||
+        fe_count(fe_flat_map(sums, after_shuffle, FERRO_NONE, FERRO_I64), &n))
+        return -1;
+    cr_expect_eq(lines, (int64_t)(expected_rows + expected_rows / 10));
+    return 0;
+}
+
+Test(ops_text, tells_which_file_a_line_is_of)
+{
+    struct buf text = { 0 };
+    char *argv[] = { "named", folder, NULL };
+    open_runner(64 << 10);
+    for (int file = 0; file < 70; file++) { /* more than are read at once; the last is a large one, mapped */
+        char name[16];
+        int lines = file < 69 ? 10 * (file % 5) : 200000;
+        buf_reset(&text);
+        snprintf(name, sizeof name, "f%02d", file);
+        for (int i = 0; i < lines; i++)
+            buf_printf(&text, "%s line %d\n", name, i);
+        file_write(name, text.p, text.n);
+    }
+    buf_fini(&text);
+    l->config.split_bytes = l->runtime.split_bytes = 3 << 20;
+    cr_expect_eq(local_main(l, count_named, 2, argv), 0, "%s", (char *)l->said.p);
+    local_free(&l);
+}
+
 static void check(void)
 {
     char *argv[] = { "read", folder, NULL };
