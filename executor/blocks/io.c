@@ -2,8 +2,8 @@
 #include "executor/blocks/io.h"
 
 #include "executor/blocks/sealed.h"
+#include "executor/blocks/stored.h"
 
-#include "common/base/map.h"
 #include "common/proto/proto.h"
 
 #include <errno.h>
@@ -45,11 +45,6 @@ struct held {
     int fd;             /* library, or the output's staging folder */
     bool library;
 };
-/* The blocks of an application: stage -> struct buf of struct block_id, owned. */
-struct stored {
-    struct map stages;
-};
-
 struct io {
     struct files *files; /* borrowed */
     const char *const *writes;
@@ -61,7 +56,7 @@ struct io {
     struct answer *answers, **answers_last;
     pthread_mutex_t copies; /* where a new copy goes is settled once, whichever thread writes first */
     struct buf held;        /* of struct held */
-    struct map stored;      /* application -> struct stored, owned */
+    struct stored stored;
     uint64_t busy[THREADS]; /* the application that each works for; 0: none */
     bool freeing[THREADS];  /* and removes all of */
     uint64_t epoch, generation;
@@ -70,57 +65,11 @@ struct io {
 
 /* ---- the operations ------------------------------------------------------ */
 
-static void *map_make(struct map *m, uint64_t key, size_t size)
-{
-    void *p = map_get(m, key);
-    if (!p) {
-        if (!(p = calloc(1, size)))
-            abort();
-        map_put(m, key, p);
-    }
-    return p;
-}
-
 static void remember(struct io *io, uint64_t app, uint32_t stage, struct block_id id)
 {
     pthread_mutex_lock(&io->lock);
-    struct stored *s = map_make(&io->stored, app, sizeof *s);
-    struct buf *ids = map_make(&s->stages, stage, sizeof *ids);
-    buf_put(ids, &id, sizeof id);
+    stored_add(&io->stored, app, stage, id);
     pthread_mutex_unlock(&io->lock);
-}
-
-static void stored_free(struct stored *s)
-{
-    if (!s)
-        return;
-    MAP_EACH(&s->stages, i) {
-        buf_fini(map_at(&s->stages, i));
-        free(map_at(&s->stages, i));
-    }
-    map_fini(&s->stages);
-    free(s);
-}
-
-/* The stage's blocks, taken out; for the caller to free. */
-static struct buf forget_stage(struct io *io, uint64_t app, uint32_t stage)
-{
-    struct buf ids = { 0 };
-    struct stored *s = map_get(&io->stored, app);
-    struct buf *kept = s ? map_get(&s->stages, stage) : NULL;
-    if (kept) {
-        ids = *kept;
-        map_del(&s->stages, stage);
-        free(kept);
-    }
-    return ids;
-}
-
-static void forget_app(struct io *io, uint64_t app)
-{
-    struct stored *s = map_get(&io->stored, app);
-    map_del(&io->stored, app);
-    stored_free(s);
 }
 
 static int64_t do_write(struct io *io, const struct action *a)
@@ -315,7 +264,7 @@ static void free_stage(struct io *io, uint64_t app, uint32_t stage)
 {
     pthread_mutex_lock(&io->lock);
     let_go(io, app, stage);
-    struct buf ids = forget_stage(io, app, stage);
+    struct buf ids = stored_take(&io->stored, app, stage);
     pthread_mutex_unlock(&io->lock);
     for (size_t i = 0; i < ids.n / sizeof(struct block_id); i++)
         files_remove_block(io->files, app, ((struct block_id *)ids.p)[i]);
@@ -334,7 +283,7 @@ static int64_t do_free(struct io *io, const struct action *a)
     }
     pthread_mutex_lock(&io->lock);
     let_go(io, a->app, a->stage);
-    forget_app(io, a->app);
+    stored_drop(&io->stored, a->app);
     pthread_mutex_unlock(&io->lock);
     files_remove_app(io->files, a->app);
     return 0;
@@ -500,9 +449,7 @@ void io_free(struct io **iop)
         close(((struct held *)io->held.p)[i].fd);
     close(io->fd);
     buf_fini(&io->held);
-    MAP_EACH(&io->stored, i)
-        stored_free(map_at(&io->stored, i));
-    map_fini(&io->stored);
+    stored_fini(&io->stored);
     free(io);
 }
 
