@@ -224,8 +224,8 @@ template <class Integer> static inline fe_datum fe_datum_of(Integer i) { return 
 /* Fail this attempt with these words; what it emits from here on is dropped.
  * The attempt is retried; four failures of one task fail the job. */
 FERRO_API void fe_fail(fe_task *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-FERRO_API uint32_t fe_partition(const fe_task *);           /* which partition of the stage this is, from 0 */
-FERRO_API uint32_t fe_attempt(const fe_task *);             /* from 1 */
+FERRO_API uint32_t fe_partition(const fe_task *); /* which partition of the stage this is, from 0 */
+FERRO_API uint32_t fe_attempt(const fe_task *);   /* from 1 */
 /* The file that the present record was read from: its whole path, valid while the task runs.  Empty in a
  * function that sees anything but the lines of fe_text, as they were or through maps and filters: after a
  * shuffle no record has a file. */
