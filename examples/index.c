@@ -6,17 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static void *must(void *p)
+{
+    if (!p)
+        abort(); /* the attempt fails, and says that it was killed */
+    return p;
+}
+
 /* Key: word, tab, path.  Such pairs are counted only to have each once. */
 static void pair(fe_task *t, fe_slice key, fe_slice line)
 {
     (void)key;
     fe_slice word, name = fe_input_name(t);
     for (fe_words w = fe_words_in(line); fe_next_word(&w, &word);) {
-        char *both = malloc(word.n + 1 + name.n);
-        if (!both) {
-            fe_fail(t, "no memory");
-            return;
-        }
+        char *both = must(malloc(word.n + 1 + name.n));
         memcpy(both, word.p, word.n);
         both[word.n] = '\t';
         memcpy(both + word.n + 1, name.p, name.n);
@@ -43,12 +46,12 @@ static void list(fe_task *t, fe_slice word, fe_values *values)
     size_t n = 0, bytes = 0;
     char **names = NULL;
     while (fe_next_value(values, &name)) {
-        names = realloc(names, (n + 1) * sizeof *names);
-        names[n++] = strndup(name.p, name.n);
+        names = must(realloc(names, (n + 1) * sizeof *names));
+        names[n++] = must(strndup(name.p, name.n));
         bytes += name.n + 1;
     }
     qsort(names, n, sizeof *names, by_name);
-    char *all = malloc(bytes), *end = all;
+    char *all = must(malloc(bytes)), *end = all;
     for (size_t i = 0; i < n; i++) {
         end = stpcpy(end, names[i]);
         *end++ = ' ';
