@@ -59,7 +59,7 @@ console_run "$checkout/README.md" "A cluster in containers"
 echo "compose: the README's commands took $((SECONDS - began)) s"
 
 # ---- more than the README shows ------------------------------------------------------
-check "up again" docker-compose up -d --scale executor=2
+check "up again" docker-compose up -d
 check "two executors are ready" wait_executors 2
 wordcount LICENSE README.md >expected
 check "submit" docker-compose run --rm -T ferro submit examples/wordcount.c LICENSE README.md words/
