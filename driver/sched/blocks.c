@@ -81,13 +81,14 @@ void blocks_on_get(struct sched *s, struct exec *x, conn_id conn, const struct m
         refuse_chunk(s, conn, m->tag, BLOCK_GONE, "the driver serves no such block");
         return;
     }
-    uint64_t offset = !tail ? m->offset : b->bytes > m->offset ? b->bytes - m->offset : 0;
+    uint64_t bytes = b ? b->bytes : UINT64_MAX;
+    uint64_t offset = !tail ? m->offset : bytes > m->offset ? bytes - m->offset : 0;
     if (x->serving >= SERVING_MAX)
         refuse_chunk(s, conn, m->tag, BLOCK_BUSY, "too many chunks are under way");
-    else if (b && offset > b->bytes)
+    else if (offset > bytes)
         refuse_chunk(s, conn, m->tag, BLOCK_CORRUPT, "it ends before that");
     else
-        read_chunk(s, x, conn, m, offset, b ? b->bytes - offset : UINT64_MAX);
+        read_chunk(s, x, conn, m, offset, bytes - offset);
 }
 
 static enum block_error code_of(int64_t result)
