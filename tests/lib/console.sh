@@ -37,7 +37,7 @@ console_parse()
 # console_same EXPECTED PRINTED: do they say the same, line by line?
 console_same()
 {
-    EXPECTED=$1 PRINTED=$2 LC_ALL=C awk '
+    EXPECTED=$1 LC_ALL=C awk '
         function pattern(line) {
             gsub(/[0-9]+(\.[0-9]+)*/, "\001", line)
             gsub(/[][\\.*^$+?(){}|\/]/, "\\\\&", line)
@@ -49,16 +49,22 @@ console_same()
         # do expected lines from i on stand for printed lines from j on?
         function same(i, j) {
             if (i > ne) return j > np
-            if (want[i] == "…") return same(i + 1, j) || (j <= np && same(i, j + 1))
+            if (want[i] == "…") {
+                if (i == ne) return 1
+                for (; j <= np; j++)
+                    if (same(i + 1, j)) return 1
+                return same(i + 1, j)
+            }
             return j <= np && got[j] ~ pattern(want[i]) && same(i + 1, j + 1)
         }
-        BEGIN {
-            e = ENVIRON["EXPECTED"]; p = ENVIRON["PRINTED"]
+        { p = p $0 "\n" }
+        END {
+            e = ENVIRON["EXPECTED"]
             gsub(/ +\n/, "\n", p); sub(/[ \n]+$/, "", e); sub(/[ \n]+$/, "", p)
             ne = e == "" ? 0 : split(e, want, "\n")
             np = p == "" ? 0 : split(p, got, "\n")
             exit !same(1, 1)
-        }' </dev/null
+        }' <<<"$2"
 }
 
 console_run()
@@ -66,7 +72,7 @@ console_run()
     local command expected printed log status
     while IFS= read -r -d '' command <&7 && IFS= read -r -d '' expected <&7; do
         command=${command//7400/${FREE_PORT:-7400}}
-        log=$(mktemp)
+        log=$console_dir/.printed-$((passed + failed))
         if [[ $command == *'&' ]]; then
             eval "${command%&} >$log.service 2>&1 &" 7<&-
             console_services+=($!)
