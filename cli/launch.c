@@ -40,6 +40,9 @@ int job_options_check(const struct job_options *o, struct error *e)
     if (number_check(name, o->field, PARSE_##type, min, max, e)) \
         return -1;
 #include "common/base/job_options.def"
+    if (o->labels && strlen(o->labels) > JOB_LABELS_BYTES_MAX)
+        return error_set(e, E2BIG, "--labels has %zu bytes, at most %u", strlen(o->labels),
+                         JOB_LABELS_BYTES_MAX);
     return 0;
 }
 

@@ -30,7 +30,7 @@ struct jobmain {
     bool over, exiting;
     struct error why;
     /* of signal handlers */
-    pthread_t loop; /* whoever started this one */
+    pid_t pid; /* ours, not that of a child which main forks */
     volatile sig_atomic_t crashed, crash_heard;
 };
 
@@ -140,7 +140,8 @@ static void on_crash(int sig, siginfo_t *info, void *context)
     static const char words[] = "ferro: the job's main crashed\n";
     struct jobmain *j = of_process;
     (void)context;
-    if (!j || pthread_equal(pthread_self(), j->loop)) {
+    if (!j || !pthread_equal(pthread_self(), j->thread) ||
+        getpid() != j->pid) { /* or a child that it forked */
         crash_pass(sig, info);
         return;
     }
@@ -218,7 +219,7 @@ struct jobmain *jobmain_start(const struct jobmain_config *config, struct error 
     pthread_mutex_init(&j->lock, NULL);
     pthread_cond_init(&j->answered, NULL);
     j->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    j->loop = pthread_self();
+    j->pid = getpid();
     of_process = j;
     on_exit(on_main_exit, NULL);
     catch_crashes();

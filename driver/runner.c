@@ -153,7 +153,9 @@ static bool is_complete(const struct run *o, const struct option_list *rest)
                 missing);
     else if (rest->n < 1)
         fprintf(stderr, "ferro-driver run: which library?\n");
-    return !missing && rest->n >= 1;
+    else if (o->labels && strlen(o->labels) > JOB_LABELS_BYTES_MAX)
+        fprintf(stderr, "ferro-driver run: --labels has over %u bytes\n", JOB_LABELS_BYTES_MAX);
+    return !missing && rest->n >= 1 && (!o->labels || strlen(o->labels) <= JOB_LABELS_BYTES_MAX);
 }
 
 int driver_run(int argc, char **argv)

@@ -151,6 +151,10 @@ static void default_resources(struct options *o)
         o->memory = MEMORY_SHARE(r.memory);
     if (o->slots == 0) {
         uint64_t fit = o->memory / SLOT_BYTES_MIN;
+        struct rlimit files;
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max >= FDS_BESIDES &&
+            (files.rlim_max - FDS_BESIDES) / FDS_A_SLOT < fit)
+            fit = (files.rlim_max - FDS_BESIDES) / FDS_A_SLOT;
         o->slots = r.slots < SLOTS_MAX ? r.slots : SLOTS_MAX;
         o->slots = fit == 0 ? 1 : fit < o->slots ? fit : o->slots;
     }

@@ -319,8 +319,11 @@ bool pulls_on_io(struct pulls *p, const struct event *io_done, struct actions *o
     struct pull *l = map_get(&p->by_io, io_done->id);
     if (!l)
         return false;
-    if (io_done->io.result < 0)
-        return ended(p, l, BLOCK_IO, strerror((int)-io_done->io.result), out, r);
+    if (io_done->io.result < 0) {
+        char words[128];
+        snprintf(words, sizeof words, "writing the copy here: %s", strerror((int)-io_done->io.result));
+        return ended(p, l, BLOCK_IO, words, out, r);
+    }
     chunk_end(p, l, chunk_find(l, 0, io_done->id));
     if (l->under_way == 0 && l->next == l->to)
         return ended(p, l, 0, "", out, r);

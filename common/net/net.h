@@ -19,7 +19,7 @@ enum plane { PLANE_CONTROL, PLANE_DATA };
 #define NET_DIALS_MAX 4096       /* dialled ones */
 #define NET_TURN_FRAMES_MAX 1024 /* frames taken from one socket in one turn */
 #define NET_HWM 10000            /* messages queued for one peer: past that it is cut as full */
-#define NET_DATA_HWM 128         /* the same on the data plane, where a message may be a chunk */
+#define NET_DATA_HWM 192         /* the same on the data plane, where a message may be a chunk */
 #define NET_DATA_RECEIVE_HWM 32  /* chunks of one peer that wait for us: then TCP holds it back */
 #define NET_SILENT_MS 6000       /* an accepted connection that has said nothing by then is cut */
 

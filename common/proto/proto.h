@@ -26,6 +26,7 @@
 #define HOST_FDS_MAX 64
 #define CHUNK_BYTES_MAX (1u << 20)
 #define LIBRARY_BYTES_MAX (16u << 20)
+#define JOB_LABELS_BYTES_MAX 512u /* of ASK.labels */
 #define RESULT_INLINE_BYTES_MAX (16u << 10)
 
 enum refusal {

@@ -78,6 +78,8 @@ void attempt_again(struct sched *s, struct stage *st, uint32_t part, bool avoid)
     spans_push(&st->again, (struct span){ part, 1, avoid ? s->now + AVOID_NS : 0 });
     if (!avoid)
         return;
+    if (s->now >= s->avoid_ns)
+        s->avoid_slots = s->granted + 1ull;
     s->avoid_ns = s->now + AVOID_NS;
     sched_wake(s, s->avoid_ns);
     mgr_ask(s, false); /* before the retry is fed: who waits knows whether another executor may come */

@@ -299,6 +299,7 @@ void commit_success(struct sched *s, struct stage *st, struct exec *x, const str
         return;
     backoff_reset(&x->rest);
     x->unstarted = 0;
+    x->limited = 0;
     s->job->bytes_read += r->bytes_read;
     s->job->bytes_input += stages_has_source(st) ? r->bytes_read : 0;
     if (stages_is_map(st))

@@ -49,6 +49,8 @@
 #define UNSTARTED_BARS 3u /* so many in a row, and its executor's slots go back while there are others */
 #define TAKE_FIRST 2u     /* tasks that take begins with */
 #define PROBES 3
+#define LIMITED_MAX \
+    3u /* refusals in a row as over a limit, which attaching again did not settle: the job fails */
 #define REACH_NS (5000 * MS)  /* an executor that can't be reached for so long has a bad lease */
 #define UNAUTHORISED_MAX 5u   /* refusals of our key by the manager before we believe it */
 #define CLOSE_NS (30000 * MS) /* so long we try to tell the manager of the end */
@@ -202,6 +204,7 @@ struct exec {
     bool data_met;                /* at least once */
     bool denied;            /* we could not serve it a block that it asked for: then it can't be blamed */
     bool complained;        /* one of its refusals was logged */
+    uint32_t limited;       /* refusals as over a limit, since a task ended well there */
     uint64_t data_since_ns; /* not data_ready since */
     bool suspect, doubted, draining, lost; /* doubted: by the manager */
     struct beat beat, data_beat;
@@ -278,6 +281,7 @@ struct sched {
     uint64_t beat_ms, suspect_ms, mgr_lost_ms;
     uint64_t revision, answered; /* of the last ASK; of the last one that was answered */
     uint64_t avoid_ns;           /* some retry waits for another executor until then */
+    uint64_t avoid_slots;        /* so many slots are asked for meanwhile: one more than there were */
     uint32_t asked, granted;     /* slots: wanted by the last ASK; of all leases */
     char waits[513], away_words[257];
 

@@ -326,6 +326,8 @@ static void on_refuse(struct sched *s, struct exec *x, conn_id conn, const struc
     else if (m->code == REFUSE_VERSION)
         unreachable(s, x, words);
     else if ((m->code == REFUSE_NO_LEASE || m->code == REFUSE_LIMIT) && conn == x->control.conn) {
+        if (m->code == REFUSE_LIMIT && ++x->limited >= LIMITED_MAX && s->job)
+            jobs_end(s, -1, "executor %s can't take more of this job: %s\n", x->name, words);
         cut(s, &x->control); /* what it has of ours is settled by attaching again */
         control_down(s, x, DOWN_CLOSED, words);
     }

@@ -42,8 +42,8 @@ void mgr_up(struct sched *s)
 static uint32_t wanted(struct sched *s)
 {
     uint64_t n = s->job && !s->job->ended ? feed_pending(s) + s->in_flight : 0;
-    if (n && s->usable_execs < 2 && s->now < s->avoid_ns && n <= s->granted)
-        n = s->granted + 1ull;
+    if (n && s->usable_execs < 2 && s->now < s->avoid_ns && n < s->avoid_slots)
+        n = s->avoid_slots;
     if (n > s->config.slots_max)
         n = s->config.slots_max;
     return n > s->granted ? (uint32_t)n : s->granted; /* what lies idle goes back by itself */

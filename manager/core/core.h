@@ -33,7 +33,7 @@
     3 /* in a row that tell of other leases than we know: then JOIN or APP_OPEN settles it */
 #define EXIT_JOB_FAILED 3 /* what the CLI exits with for an application that was killed or lost */
 
-/* Do a peer's beats tell of the leases that we know it to have?  See claims_compare(). */
+/* Do a peer's beats tell of the leases that we know it to have?  See claims_on_beat(). */
 struct account {
     uint64_t changed_ns;  /* when a word about its leases last went to it, or came from it */
     uint32_t odd;         /* beats in a row that differed, with nothing under way */
