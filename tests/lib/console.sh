@@ -96,11 +96,14 @@ console_run()
 # A service is up once it has logged something (each says "listening" or "joined").
 console_ready()
 {
-    for _ in $(seq 100); do
-        [ -s "$1" ] && return 0
-        read -r -t 0.1 < <(:) || sleep 0.1
-    done
-    return 1
+    local tail status
+    exec 9< <(exec tail -c +1 -F "$1" 2>/dev/null)
+    tail=$!
+    read -r -t 10 -N 1 -u 9
+    status=$?
+    exec 9<&-
+    kill "$tail" 2>/dev/null
+    return "$status"
 }
 
 console_end()
