@@ -36,11 +36,10 @@ check()
     fi
 }
 executors() { docker-compose run --rm -T ferro executors --json </dev/null | grep -c '"state": *"ready"'; }
-wait_executors() # N: until so many are ready, for at most 30 s
+wait_executors() # N: until so many are ready; each look takes about a second
 {
     for _ in $(seq 60); do
         [ "$(executors)" -eq "$1" ] && return 0
-        sleep 0.5
     done
     docker-compose logs --tail 20 executor manager
     return 1
