@@ -570,7 +570,7 @@ pid_t proc_find(const struct cluster *c, pid_t parent, const char *name)
     return found;
 }
 
-static void expect_nothing_left(const struct cluster *c)
+void cluster_expect_nothing_left(const struct cluster *c)
 {
     pid_t left;
     int64_t end = now_ms() + LEFT_MS;
@@ -586,7 +586,7 @@ void cluster_fini(struct cluster *c)
         proc_stop(&c->executor[i]);
     proc_stop(&c->driver);
     proc_stop(&c->manager);
-    expect_nothing_left(c);
+    cluster_expect_nothing_left(c);
     while (nseens > 0)
         free(seens[--nseens]);
     while (nkept > 0)

@@ -65,6 +65,8 @@ int proc_wait(struct proc *p); /* reap within AWAIT_MS: exit code, or 128 + sign
 
 /* A descendant of `parent` (0: of anybody) that runs ferro's program `name` for this cluster, or 0. */
 pid_t proc_find(const struct cluster *c, pid_t parent, const char *name);
+/* Wait (bounded) until no process of ferro's that this test started is left. */
+void cluster_expect_nothing_left(const struct cluster *c);
 
 /* Run ferro with these arguments (space separated; '\1' in one stands for a space) to its end: exit code; stdout and stderr as text (caller frees; NULL: dropped). */
 int ferro(struct cluster *c, const char *args, char **out, char **err);

@@ -174,7 +174,9 @@ Test(submit, local_mode_ends_with_its_services_and_sweeps_after_the_killed)
     for (int i = 0; i < 2; i++) {
         ferro_start(&c, &p, words("run tests/cluster/jobs/slow.c 200 100 %s/out%d", c.dir, i));
         json_decref(proc_await(&p, "task.committed", NULL));
-        kill(proc_find(&c, p.pid, services[i]), SIGKILL);
+        pid_t service = proc_find(&c, p.pid, services[i]);
+        cr_assert(service > 0, "no %s was found", services[i]); /* 0 would be our own process group */
+        kill(service, SIGKILL);
         cr_expect_eq(proc_wait(&p), 1);
         char *err = file_text("%s/%s.err", c.dir, p.name);
         cr_expect(strstr(err, words("the private %s was killed by SIGKILL", services[i] + 6)), "%s", err);
@@ -186,8 +188,7 @@ Test(submit, local_mode_ends_with_its_services_and_sweeps_after_the_killed)
     cr_expect(system(words("ls -d %s/ferro-run-*/lock >/dev/null", c.dir)) == 0);
     proc_kill(&p, SIGKILL);
     proc_wait(&p);
-    for (int64_t left = AWAIT_MS; left > 0 && proc_find(&c, 0, "ferro"); left -= 10)
-        usleep(10000);
+    cluster_expect_nothing_left(&c);
     free(ferro_expect(&c, 0, NULL, "run " ENDS " fine"));
     cr_expect(system(words("! ls -d %s/ferro-run-* 2>/dev/null", c.dir)) == 0);
     unsetenv("TMPDIR");
