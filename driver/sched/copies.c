@@ -120,20 +120,35 @@ static uint64_t task_ns(const struct job *j)
     return most;
 }
 
-static void recall(struct sched *s, struct exec *x, uint64_t each_ns)
+/* Its tasks take what they take on average, but no less than its oldest has taken already: behind one long task
+ * the short ones wait long. */
+static bool worth_moving(const struct sched *s, const struct exec *x, uint64_t excess, uint64_t each_ns)
+{
+    const struct sent *oldest = (const struct sent *)x->sent.p;
+    uint64_t age = x->sent.n ? s->now - oldest->since_ns : 0;
+    if (age > each_ns)
+        each_ns = age;
+    return each_ns == UINT64_MAX || excess * each_ns / x->slots >= RECALL_WORTH_NS;
+}
+
+/* When to look at it again, UINT64_MAX: it has nothing to spare. */
+static uint64_t recall(struct sched *s, struct exec *x, uint64_t each_ns)
 {
     uint64_t fair = ((uint64_t)s->in_flight * x->slots + s->usable_slots - 1) / s->usable_slots;
     uint64_t keep = fair > x->slots ? fair : x->slots;
-    if (!x->usable || x->in_flight <= keep || s->now < x->recall_ns)
-        return;
-    uint64_t excess = x->in_flight - keep;
-    if (each_ns != UINT64_MAX && excess * each_ns / x->slots < RECALL_WORTH_NS)
-        return;
+    if (!x->usable || x->in_flight <= keep)
+        return UINT64_MAX;
+    if (s->now < x->recall_ns)
+        return x->recall_ns;
+    if (!worth_moving(s, x, x->in_flight - keep, each_ns))
+        return s->rebalance_ns;
     x->recall_ns = s->now + RECALL_EVERY_NS;
     x->recalled_ns = s->now;
-    sched_wake(s, x->recall_ns);
-    struct msg_recall m = { .app = s->config.app, .stage = UINT32_MAX, .count = (uint32_t)excess };
+    struct msg_recall m = { .app = s->config.app,
+                            .stage = UINT32_MAX,
+                            .count = (uint32_t)(x->in_flight - keep) };
     links_send(s, x, MSG_RECALL, &m);
+    return x->recall_ns;
 }
 
 static bool someone_idles(const struct sched *s)
@@ -152,12 +167,17 @@ void copies_rebalance(struct sched *s)
         sched_wake(s, s->rebalance_ns);
         return;
     }
-    s->rebalance = false;
+    uint64_t again = UINT64_MAX;
     s->rebalance_ns = s->now + REBALANCE_EVERY_NS;
-    if (!s->job || s->job->ended || s->usable_execs < 2 || s->in_flight == 0 || feed_pending(s) ||
-        !someone_idles(s))
-        return;
-    uint64_t each_ns = task_ns(s->job);
-    for (uint32_t i = 0; i < s->nexecs; i++)
-        recall(s, s->execs[i], each_ns);
+    if (s->job && !s->job->ended && s->usable_execs > 1 && s->in_flight && !feed_pending(s) &&
+        someone_idles(s)) {
+        uint64_t each_ns = task_ns(s->job);
+        for (uint32_t i = 0; i < s->nexecs; i++) {
+            uint64_t at = recall(s, s->execs[i], each_ns);
+            again = at < again ? at : again;
+        }
+    }
+    s->rebalance = again != UINT64_MAX;
+    if (s->rebalance)
+        sched_wake(s, again);
 }

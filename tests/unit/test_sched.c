@@ -105,6 +105,29 @@ Test(sched, a_newcomer_gets_what_the_others_have_not_begun)
     driven_free(w);
 }
 
+static enum deed hold_from_4(struct driven *w, uint32_t fake, uint32_t stage, uint32_t part, uint32_t attempt)
+{
+    (void)w, (void)fake, (void)stage, (void)attempt;
+    return part < 4 ? DO_WELL : DO_HOLD;
+}
+
+/* By the average these would be done at once; but one of them is long, and they stand behind it. */
+Test(sched, short_tasks_move_from_behind_a_long_one)
+{
+    struct driven *w = driven_new(2);
+    driven_many = (struct stage_input){ 8, STAGE_NO_SHUFFLE };
+    w->deed = hold_from_4;
+    driven_call(w, SCHED_RUN, &driven_plain);
+    cr_assert_eq(w->fakes[0].tasks, 8);
+    w->fakes[1].dead = false;
+    driven_grant(w, 1, 9, 2);
+    driven_settle(w);
+    cr_assert_eq(w->fakes[0].recalls, 0, "a microsecond each: not worth moving");
+    driven_pass(w, 3);
+    cr_assert_eq(w->fakes[0].recalls, 1);
+    driven_free(w);
+}
+
 Test(sched, take_runs_only_as_many_tasks_as_it_needs)
 {
     struct driven *w = driven_new(4);
