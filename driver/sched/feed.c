@@ -156,9 +156,11 @@ static uint32_t feed_copies(struct sched *s, struct exec *x, struct stage *st, u
     return room - left;
 }
 
+/* Slots that are granted count, though their executor isn't attached yet: it will be in a moment. */
 static uint32_t share(const struct sched *s, const struct exec *x, uint64_t unfinished)
 {
-    uint64_t n = (unfinished * x->slots + s->usable_slots - 1) / s->usable_slots;
+    uint64_t slots = s->granted > s->usable_slots ? s->granted : s->usable_slots;
+    uint64_t n = (unfinished * x->slots + slots - 1) / slots;
     return n > AHEAD_MAX ? AHEAD_MAX : (uint32_t)n;
 }
 
