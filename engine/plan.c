@@ -21,17 +21,27 @@ static const struct op_row {
     { OP_READ_HASH, LEAF, "reduce_by_key" },
     { OP_READ_GROUPS, LEAF, "group_by_key" },
     { OP_READ_SORTED, LEAF, "sort" },
+    { OP_BINARY, LEAF, "binary" },
+    { OP_READ_ROWS, LEAF, "cache" },
+    { OP_READ_BUCKETS, LEAF, "shuffle" },
+    { OP_JOIN, LEAF, "join" },
+    { OP_COGROUP, LEAF, "cogroup" },
     { OP_MAP, NARROW, "map" },
     { OP_FLAT_MAP, NARROW, "flat_map" },
     { OP_FILTER, NARROW, "filter" },
     { OP_MAP_VALUES, NARROW, "map_values" },
     { OP_UNION, PAIR, "union" },
+    { OP_MAP_PARTITIONS, NARROW, "map_partitions" },
+    { OP_PROBE, NARROW, "join" },
     { OP_WRITE_HASH, SINK, "shuffle" },
     { OP_WRITE_RANGE, SINK, "sort" },
     { OP_COUNT, SINK, "count" },
     { OP_COLLECT, SINK, "collect" },
     { OP_REDUCE, SINK, "reduce" },
     { OP_SAVE_TEXT, SINK, "save_text" },
+    { OP_WRITE_ROWS, SINK, "cache" },
+    { OP_WRITE_TABLE, SINK, "table" },
+    { OP_AGGREGATE, SINK, "aggregate" },
 };
 
 static const struct op_row *op_row(uint32_t op)
@@ -75,6 +85,7 @@ static struct rec_node node_out(const struct plan_node *n)
         .value = n->value,
         .in_key = n->in_key,
         .in_value = n->in_value,
+        .other = n->other,
         .fn = n->fn,
         .fn_name = bytes_of(n->fn_name ? n->fn_name : ""),
         .file = bytes_of(n->file ? n->file : ""),
@@ -85,6 +96,9 @@ static struct rec_node node_out(const struct plan_node *n)
         .order = n->order,
         .by_value = n->by_value,
         .buckets = n->buckets,
+        .header = n->header,
+        .side = n->side,
+        .swapped = n->swapped,
         .limit = n->limit,
         .split_bytes = n->split_bytes,
         .from = (uint64_t)n->from,
@@ -123,6 +137,7 @@ static struct plan_node node_in(struct arena *a, const struct rec_node *r)
         .value = r->value,
         .in_key = r->in_key,
         .in_value = r->in_value,
+        .other = r->other,
         .fn = r->fn,
         .fn_name = text_in(a, r->fn_name),
         .file = text_in(a, r->file),
@@ -132,6 +147,9 @@ static struct plan_node node_in(struct arena *a, const struct rec_node *r)
         .order = r->order,
         .by_value = r->by_value,
         .buckets = r->buckets,
+        .header = r->header,
+        .side = r->side,
+        .swapped = r->swapped,
         .limit = r->limit,
         .split_bytes = r->split_bytes,
         .from = (int64_t)r->from,
@@ -149,7 +167,8 @@ static int node_check(const struct plan *p, uint32_t i, uint8_t *used, struct er
     const struct op_row *row = op_row(n->op);
     if (!row)
         return error_set(e, EPROTO, "plan: node %u: no operator has the number %u", i, n->op);
-    if (!type_sane(n->key) || !type_sane(n->value) || !type_sane(n->in_key) || !type_sane(n->in_value))
+    if (!type_sane(n->key) || !type_sane(n->value) || !type_sane(n->in_key) || !type_sane(n->in_value) ||
+        !type_sane(n->other))
         return error_set(e, EPROTO, "plan: node %u (%s): unknown type", i, row->name);
     if ((row->shape == SINK) != (i == p->n - 1))
         return error_set(e, EPROTO, "plan: node %u (%s): the sink is the last node, and only it", i,

@@ -24,18 +24,25 @@
 
 enum op_code {
     /* leaves */
-    OP_TEXT = 1,    /* data: file table (engine/ops/files.h); split_bytes */
-    OP_COLLECTION,  /* data: rows as frames, one per partition (engine/frame.h) */
-    OP_RANGE,       /* from, to over the input's ntasks partitions */
-    OP_READ_HASH,   /* a hash shuffle merged by kernel or fn */
-    OP_READ_GROUPS, /* a hash shuffle, fn called for each key */
-    OP_READ_SORTED, /* a range shuffle, merged */
+    OP_TEXT = 1,     /* data: file table (engine/ops/files.h); split_bytes */
+    OP_COLLECTION,   /* data: rows as frames, one per partition (engine/frame.h) */
+    OP_RANGE,        /* from, to over the input's ntasks partitions */
+    OP_READ_HASH,    /* a hash shuffle merged by kernel or fn */
+    OP_READ_GROUPS,  /* a hash shuffle, fn called for each key */
+    OP_READ_SORTED,  /* a range shuffle, merged */
+    OP_BINARY,       /* data: file table; records of the value's size */
+    OP_READ_ROWS,    /* one partition of a STAGE_ROWS stage, as it was written */
+    OP_READ_BUCKETS, /* a hash shuffle, its rows as they come */
+    OP_JOIN,         /* two hash shuffles: fn for each pair of equal keys */
+    OP_COGROUP,      /* two hash shuffles: fn for each key */
     /* narrow */
     OP_MAP = 20,
     OP_FLAT_MAP,
     OP_FILTER,
     OP_MAP_VALUES,
     OP_UNION, /* two children */
+    OP_MAP_PARTITIONS,
+    OP_PROBE, /* a join with the table that the stage `side` made: fn for each pair */
     /* sinks: the root of every stage */
     OP_WRITE_HASH = 40, /* buckets; kernel or fn: combines; neither: partitions only */
     OP_WRITE_RANGE,     /* order, by_value: sorted runs and samples */
@@ -43,25 +50,33 @@ enum op_code {
     OP_COLLECT,         /* result: frames; limit: at most so many rows (take) */
     OP_REDUCE,          /* result: a frame of no or one value */
     OP_SAVE_TEXT,       /* a part file */
+    OP_WRITE_ROWS,      /* rows as they are: a cached partition */
+    OP_WRITE_TABLE,     /* rows in a hash table, to be probed where it lies */
+    OP_AGGREGATE,       /* result: a frame of one accumulator */
 };
 
 struct plan_node {
     uint32_t op;
-    fe_type key, value;       /* of the records that it puts out (sinks: of those that it takes) */
-    fe_type in_key, in_value; /* OP_READ_*: of the records that the shuffle brings */
-    uint64_t fn;              /* the user function's offset in the job's library; 0: none */
-    const char *fn_name;      /* its source name, or the builder's */
-    const char *file;         /* where the job's source calls the builder */
+    fe_type key, value; /* of the records that it puts out (sinks: of those that it takes) */
+    fe_type in_key,
+        in_value;        /* OP_READ_*, OP_AGGREGATE: of the records that it takes; joins: of the left side */
+    fe_type other;       /* joins: the right side's values */
+    uint64_t fn;         /* the user function's offset in the job's library; 0: none */
+    const char *fn_name; /* its source name, or the builder's */
+    const char *file;    /* where the job's source calls the builder */
     uint32_t line;
     uint32_t child[2]; /* indexes of earlier nodes, PLAN_NONE: none */
     uint32_t kernel;   /* enum fe_kernel, 0: none */
     uint32_t order;    /* enum fe_order */
     uint32_t by_value; /* sorts by value, ties by key ascending */
     uint32_t buckets;
+    uint32_t header;  /* OP_TEXT: lines to leave out at the beginning of each file */
+    uint32_t side;    /* OP_PROBE: which of the stage's sides */
+    uint32_t swapped; /* OP_PROBE: the table has the left records */
     uint64_t limit;
     uint64_t split_bytes;
     int64_t from, to;
-    struct bytes data;     /* inline data, or empty when it is a block: */
+    struct bytes data;     /* a source's inline data, or empty when it is a block; with fn: its arguments */
     struct block_id block; /* a driver's block (WANT_DRIVER) */
     uint64_t block_bytes;  /* 0: none */
 };

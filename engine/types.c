@@ -178,6 +178,7 @@ type_merge *kernel_merge(enum fe_kernel kernel, fe_type value)
     case FERRO_MIN: return value == FERRO_I64 ? min_i64 : value == FERRO_F64 ? min_f64 : NULL;
     case FERRO_MAX: return value == FERRO_I64 ? max_i64 : value == FERRO_F64 ? max_f64 : NULL;
     case FERRO_COUNT: return sum_i64;
+    case FERRO_AGGREGATE: break; /* by the user's functions */
     }
     return NULL;
 }

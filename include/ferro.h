@@ -44,7 +44,7 @@ extern "C" {
 #endif
 
 #define FERRO_ABI_MAJOR 0
-#define FERRO_ABI_MINOR 1
+#define FERRO_ABI_MINOR 2
 #define FERRO_API __attribute__((visibility("default")))
 
 /* ---- types of keys and values ------------------------------------------ */
@@ -78,7 +78,7 @@ static inline fe_slice fe_str(const char *text)
 
 typedef struct fe_app fe_app;       /* one run of a job's main */
 typedef struct fe_set fe_set;       /* a dataset */
-typedef struct fe_rows fe_rows;     /* collected records */
+typedef struct fe_rows fe_rows;     /* records, one after the other: collected ones, or a partition's */
 typedef struct fe_values fe_values; /* the values of one group */
 
 /* One column of the records being put out.  Frozen: fe_emit is inline over it. */
@@ -96,6 +96,7 @@ typedef struct fe_task {
     uint32_t rows, rows_max;
     bool failed;
     void *priv;
+    const void *args; /* fe_args() */
 } fe_task;
 
 /* Puts out 0..n records with fe_emit. */
@@ -106,6 +107,14 @@ typedef bool fe_keep(fe_task *, fe_slice key, fe_slice value);
 typedef void fe_merge(fe_task *, void *acc, const void *other);
 /* Puts out 0..n records for one key. */
 typedef void fe_group(fe_task *, fe_slice key, fe_values *values);
+/* Adds one record to an accumulator of a fixed size. */
+typedef void fe_add(fe_task *, void *acc, fe_slice key, fe_slice value);
+/* Puts out 0..n records for a pair that a join found. */
+typedef void fe_pair(fe_task *, fe_slice key, fe_slice left, fe_slice right);
+/* Puts out 0..n records for one key with its values on both sides, of which one may have none. */
+typedef void fe_cogroup_fn(fe_task *, fe_slice key, fe_values *left, fe_values *right);
+/* Puts out 0..n records for a whole partition.  0, or anything else: the attempt has failed. */
+typedef int fe_part(fe_task *, fe_rows *in);
 
 /* A key or a value on its way out, with the kind of the expression it came from. */
 typedef struct {
@@ -226,11 +235,30 @@ template <class Integer> static inline fe_datum fe_datum_of(Integer i) { return 
 FERRO_API void fe_fail(fe_task *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 FERRO_API uint32_t fe_partition(const fe_task *); /* which partition of the stage this is, from 0 */
 FERRO_API uint32_t fe_attempt(const fe_task *);   /* from 1 */
+/* What fe_with() gave to this function, 16-aligned; NULL: nothing. */
+static inline const void *fe_args(const fe_task *t)
+{
+    return t->args;
+}
+#define FERRO_ARGS(T, task) ((const T *)fe_args(task))
+
+/* Bytes that every task may read, sent to each executor once: made by fe_broadcast(), passed by fe_with(). */
+typedef struct {
+    uint64_t id[2], bytes;
+} fe_shared;
+/* The bytes, 16-aligned, valid while the task runs.  NULL after the attempt has failed: they can't be had. */
+FERRO_API const void *fe_shared_data(fe_task *, fe_shared shared);
 /* The file that the present record was read from: its whole path, valid while the task runs.  Empty in a
  * function that sees anything but the lines of fe_text, as they were or through maps and filters: after a
  * shuffle no record has a file. */
 FERRO_API fe_slice fe_input_name(const fe_task *);
 FERRO_API bool fe_next_value(fe_values *, fe_slice *value); /* false: no more */
+/* False: no more.  Key and value may be NULL.  Of a partition the slices live until the next call, of collected
+ * records until fe_rows_free. */
+FERRO_API bool fe_rows_next(fe_rows *, fe_slice *key, fe_slice *value);
+/* Records of fixed-size types many at a time: how many follow one another at *keys and *values (either may be NULL),
+ * which live as above.  0: no more, or a type that has no fixed size. */
+FERRO_API size_t fe_rows_array(fe_rows *, const void **keys, const void **values);
 
 /* ---- help with text ------------------------------------------------------ */
 
@@ -282,6 +310,10 @@ static inline bool fe_next_word(fe_words *w, fe_slice *word)
     word->n = (size_t)(p - start);
     return p > start;
 }
+/* The fields of one line of CSV: separated by `separator`, each plain or in double quotes, in which "" is one quote; a
+ * '\r' at the end goes.  Returns how many there are, fills at most `max`; a field that had to be unquoted lives until
+ * the function returns. */
+FERRO_API size_t fe_csv_fields(fe_task *, fe_slice line, char separator, fe_slice *fields, size_t max);
 /* Split at each `separator`; returns how many fields there are, fills at most `max`. */
 FERRO_API size_t fe_fields(fe_slice line, char separator, fe_slice *fields, size_t max);
 /* The number that the whole slice is, or `otherwise` when it is none or out of range:
@@ -307,6 +339,11 @@ typedef struct {
  * once.  What they are is settled here: a file that changes before it is read fails the
  * job.  An executor that can't see a file gets it from the driver. */
 #define fe_text(app, n, names) fe_text_at(app, n, names, FERRO_PLACE(NULL))
+/* fe_text without the first `header` lines of each file: with fe_csv_fields, CSV whose quoted fields have no newlines. */
+#define fe_csv(app, n, names, header) fe_csv_at(app, n, names, header, FERRO_PLACE(NULL))
+/* Files of records of a fixed-size `type` (value; key: none), one behind the other in this machine's byte order, such as
+ * an array written with fwrite.  Names as for fe_text; a file whose size is no multiple of the type's is an error. */
+#define fe_binary(app, n, names, type) fe_binary_at(app, n, names, type, FERRO_PLACE(NULL))
 /* n items of `type`: an array of int64_t, double or structs, or of const char *
  * for FERRO_TEXT; copied, at most 1 GiB.  parts 0: one a slot. */
 #define fe_collection(app, type, items, n, parts) \
@@ -323,6 +360,20 @@ typedef struct {
 #define fe_filter(set, fn) fe_filter_at(set, fn, FERRO_PLACE(#fn))
 /* The key stays; fn emits exactly one value with fe_emit_value. */
 #define fe_map_values(set, fn, value) fe_map_values_at(set, fn, value, FERRO_PLACE(#fn))
+/* fn is called once a partition, and takes its records with fe_rows_next or fe_rows_array. */
+#define fe_map_partitions(set, fn, key, value) fe_map_partitions_at(set, fn, key, value, FERRO_PLACE(#fn))
+/* The same dataset; the function of the next builder or action on it gets these n bytes (64 KiB at most; copied, no
+ * pointers in them) by fe_args(). */
+#define fe_with(set, args, n) fe_with_at(set, args, n, FERRO_PLACE(NULL))
+/* n bytes (copied; below 4 GiB) for fe_shared_data().  What is wrong with them the application's next action says, and
+ * fails. */
+#define fe_broadcast(app, bytes, n) fe_broadcast_at(app, bytes, n, FERRO_PLACE(NULL))
+/* Computed by the first action that needs it, then kept on the executors, in memory or on their disks, until
+ * fe_uncache or the application's end; partitions that are lost with an executor are made again.  Tasks go where their
+ * partition lies. */
+#define fe_cache(set) fe_cache_at(set, FERRO_PLACE(NULL))
+#define fe_uncache(set) \
+    fe_uncache_at(set, FERRO_PLACE(NULL)) /* a cached one: it is computed anew when needed again */
 /* All records of both; types must agree. */
 #define fe_union(a, b) fe_union_at(a, b, FERRO_PLACE(NULL))
 
@@ -333,8 +384,19 @@ typedef struct {
 #define fe_min_by_key(set) fe_reduce_kernel_at(set, FERRO_MIN, 0, FERRO_PLACE(NULL))
 #define fe_max_by_key(set) fe_reduce_kernel_at(set, FERRO_MAX, 0, FERRO_PLACE(NULL))
 #define fe_count_by_key(set) fe_reduce_kernel_at(set, FERRO_COUNT, 0, FERRO_PLACE(NULL)) /* value: i64 */
+/* Records of one key added up in an accumulator of a fixed-size type that starts zeroed, first in the map task, then
+ * merged after the shuffle. */
+#define fe_aggregate_by_key(set, acc, add, merge) \
+    fe_aggregate_by_key_at(set, acc, add, merge, 0, FERRO_PLACE(#add))
 /* fn sees each key once, with all its values, in no promised order. */
 #define fe_group_by_key(set, fn, key, value) fe_group_by_key_at(set, fn, key, value, 0, FERRO_PLACE(#fn))
+/* Inner join: fn for each pair of a left and a right record with equal keys.  A side that is small (its sources
+ * have at most 128 MiB) goes to every executor as a table, and the other is not shuffled, unless fe_partitions says
+ * how many partitions there are to be. */
+#define fe_join(left, right, fn, key, value) fe_join_at(left, right, fn, key, value, 0, FERRO_PLACE(#fn))
+/* fn sees each key of either side once, with its values on both: outer joins, differences, intersections. */
+#define fe_cogroup(left, right, fn, key, value) \
+    fe_cogroup_at(left, right, fn, key, value, 0, FERRO_PLACE(#fn))
 /* Globally sorted: partition i comes wholly before partition i+1.  Text and
  * structs sort as bytes (shorter first), numbers as numbers, NaN last. */
 #define fe_sort_by_key(set, order) fe_sort_by_key_at(set, order, 0, FERRO_PLACE(NULL))
@@ -344,7 +406,7 @@ typedef struct {
 #define fe_partitions(set, n) fe_partitions_at(set, n, FERRO_PLACE(NULL))
 
 enum fe_order { FERRO_ASCENDING, FERRO_DESCENDING };
-enum fe_kernel { FERRO_SUM = 1, FERRO_MIN, FERRO_MAX, FERRO_COUNT };
+enum fe_kernel { FERRO_SUM = 1, FERRO_MIN, FERRO_MAX, FERRO_COUNT, FERRO_AGGREGATE };
 
 /* ---- actions: each runs one job -------------------------------------------- */
 
@@ -356,6 +418,8 @@ enum fe_kernel { FERRO_SUM = 1, FERRO_MIN, FERRO_MAX, FERRO_COUNT };
 #define fe_take(set, n, out) fe_take_at(set, n, out, FERRO_PLACE(NULL))
 /* All values merged into *acc (of the value's fixed-size type); *empty (may be NULL) when there was none. */
 #define fe_reduce(set, fn, acc, empty) fe_reduce_at(set, fn, acc, empty, FERRO_PLACE(#fn))
+/* All records added up in *acc of n bytes (64 KiB at most), which starts zeroed in each task; the tasks' are merged. */
+#define fe_aggregate(set, acc, n, add, merge) fe_aggregate_at(set, acc, n, add, merge, FERRO_PLACE(#add))
 /* Key, tab, value and newline a record (no key: the value alone) into the folder
  * `dir` as part-00000 and so on, which concatenate in order, and _SUCCESS last;
  * "-" prints on stdout instead (1 GiB at most).  Text goes out as it is, numbers so
@@ -363,16 +427,16 @@ enum fe_kernel { FERRO_SUM = 1, FERRO_MIN, FERRO_MAX, FERRO_COUNT };
  * first task, unless the job was started with --overwrite. */
 #define fe_save_text(set, dir) fe_save_text_at(set, dir, FERRO_PLACE(NULL))
 
-FERRO_API size_t fe_rows_count(const fe_rows *);
-/* False: no more.  Key and value may be NULL; slices live until fe_rows_free. */
-FERRO_API bool fe_rows_next(fe_rows *, fe_slice *key, fe_slice *value);
-FERRO_API void fe_rows_free(fe_rows **);
+FERRO_API size_t fe_rows_count(const fe_rows *); /* of collected ones */
+FERRO_API void fe_rows_free(fe_rows **);         /* collected ones; nulls it */
 
 /* Words on stderr from a job's main, kept by `ferro logs`. */
 FERRO_API void fe_say(fe_app *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- the functions behind the macros ---------------------------------------- */
 FERRO_API fe_set *fe_text_at(fe_app *app, int n, char **names, fe_place place);
+FERRO_API fe_set *fe_csv_at(fe_app *app, int n, char **names, uint32_t header, fe_place place);
+FERRO_API fe_set *fe_binary_at(fe_app *app, int n, char **names, fe_type type, fe_place place);
 FERRO_API fe_set *fe_collection_at(fe_app *app, fe_type type, const void *items, size_t n, uint32_t parts,
                                    fe_place place);
 FERRO_API fe_set *fe_range_at(fe_app *app, int64_t from, int64_t to, uint32_t parts, fe_place place);
@@ -380,9 +444,20 @@ FERRO_API fe_set *fe_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value
 FERRO_API fe_set *fe_flat_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_place place);
 FERRO_API fe_set *fe_filter_at(fe_set *set, fe_keep *fn, fe_place place);
 FERRO_API fe_set *fe_map_values_at(fe_set *set, fe_each *fn, fe_type value, fe_place place);
+FERRO_API fe_set *fe_map_partitions_at(fe_set *set, fe_part *fn, fe_type key, fe_type value, fe_place place);
+FERRO_API fe_set *fe_with_at(fe_set *set, const void *args, size_t n, fe_place place);
+FERRO_API fe_shared fe_broadcast_at(fe_app *app, const void *bytes, size_t n, fe_place place);
+FERRO_API fe_set *fe_cache_at(fe_set *set, fe_place place);
+FERRO_API void fe_uncache_at(fe_set *set, fe_place place);
 FERRO_API fe_set *fe_union_at(fe_set *a, fe_set *b, fe_place place);
 FERRO_API fe_set *fe_reduce_by_key_at(fe_set *set, fe_merge *fn, uint32_t parts, fe_place place);
 FERRO_API fe_set *fe_reduce_kernel_at(fe_set *set, enum fe_kernel kernel, uint32_t parts, fe_place place);
+FERRO_API fe_set *fe_aggregate_by_key_at(fe_set *set, fe_type acc, fe_add *add, fe_merge *merge,
+                                         uint32_t parts, fe_place place);
+FERRO_API fe_set *fe_join_at(fe_set *left, fe_set *right, fe_pair *fn, fe_type key, fe_type value,
+                             uint32_t parts, fe_place place);
+FERRO_API fe_set *fe_cogroup_at(fe_set *left, fe_set *right, fe_cogroup_fn *fn, fe_type key, fe_type value,
+                                uint32_t parts, fe_place place);
 FERRO_API fe_set *fe_group_by_key_at(fe_set *set, fe_group *fn, fe_type key, fe_type value, uint32_t parts,
                                      fe_place place);
 FERRO_API fe_set *fe_sort_by_key_at(fe_set *set, enum fe_order order, uint32_t parts, fe_place place);
@@ -392,6 +467,7 @@ FERRO_API int fe_count_at(fe_set *set, int64_t *out, fe_place place);
 FERRO_API int fe_collect_at(fe_set *set, fe_rows **out, fe_place place);
 FERRO_API int fe_take_at(fe_set *set, size_t n, fe_rows **out, fe_place place);
 FERRO_API int fe_reduce_at(fe_set *set, fe_merge *fn, void *acc, bool *empty, fe_place place);
+FERRO_API int fe_aggregate_at(fe_set *set, void *acc, size_t n, fe_add *add, fe_merge *merge, fe_place place);
 FERRO_API int fe_save_text_at(fe_set *set, const char *dir, fe_place place);
 
 /* ---- the job's descriptor ---------------------------------------------------- */

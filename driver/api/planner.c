@@ -74,7 +74,7 @@ static int64_t node_add(struct cut *c, struct draft *d, struct plan_node node)
 
 static void input_add(struct draft *d, uint32_t parts, uint32_t shuffle)
 {
-    struct stage_input in = { parts, shuffle };
+    struct stage_input in = { parts, shuffle, shuffle };
     buf_put(&d->inputs, &in, sizeof in);
     d->ninputs++;
 }

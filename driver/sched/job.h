@@ -19,11 +19,14 @@ enum stage_kind {
     STAGE_RANGE,    /* sorted map outputs, with samples */
     STAGE_RESULT,   /* results go to the driver */
     STAGE_SAVE,     /* part files */
+    STAGE_ROWS,     /* rows as they are: partition i of an input that reads it is its output i */
+    STAGE_TABLE,    /* hash tables, which the tasks of other stages all read (sides) */
 };
 
 struct stage_input {
     uint32_t ntasks;  /* a source's partitions; of a shuffle: what the user named, 0: chosen by size */
     uint32_t shuffle; /* index of the map stage in this job, or STAGE_NO_SHUFFLE */
+    uint32_t other;   /* a join's right side, cut like the left by the sizes of both; else as `shuffle` */
 };
 
 struct stage_spec {
@@ -32,6 +35,9 @@ struct stage_spec {
     uint32_t buckets;  /* STAGE_HASH */
     uint32_t ninputs;
     const struct stage_input *inputs;
+    uint32_t nsides;
+    const uint32_t *sides; /* indexes of STAGE_TABLE stages */
+    uint64_t keep;     /* STAGE_ROWS: the cached dataset's number; its outputs outlive the job.  0: none */
     const char *name;  /* for people: its user functions, "split", or its operators */
     const char *place; /* "wordcount.c:24" */
 };

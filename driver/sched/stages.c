@@ -158,6 +158,7 @@ static void build(struct sched *s, struct stage *st)
         uint32_t parent = st->spec->inputs[i].shuffle;
         inputs[i].ntasks = st->inputs[i].ntasks;
         inputs[i].shuffle = parent == STAGE_NO_SHUFFLE ? UINT32_MAX : s->job->stages[parent].number;
+        inputs[i].other = inputs[i].shuffle;
         inputs[i].cuts.v = st->inputs[i].cuts;
         inputs[i].cuts.n = st->inputs[i].ncuts;
     }

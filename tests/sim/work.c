@@ -327,7 +327,7 @@ static void draw_stage(struct sim *s, struct work *w, uint32_t i, uint32_t nstag
             r->ntasks[k] = s->big || sim_chance(s, 700000) ? (uint32_t)sim_between(s, 1, 5) : 0;
         } else
             draw_source(s, w, r, k);
-        w->inputs[i][k] = (struct stage_input){ r->ntasks[k], r->shuffle[k] };
+        w->inputs[i][k] = (struct stage_input){ r->ntasks[k], r->shuffle[k], r->shuffle[k] };
     }
 }
 

@@ -424,8 +424,8 @@ void driven_lose(struct driven *w, uint32_t k)
 
 /* ---- jobs -------------------------------------------------------------------------------------- */
 
-static const struct stage_input source40 = { 40, STAGE_NO_SHUFFLE };
-const struct stage_input driven_of_0 = { 0, 0 };
+static const struct stage_input source40 = { 40, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
+const struct stage_input driven_of_0 = { 0, 0, 0 };
 struct stage_input driven_many;
 
 static const struct stage_spec results40 = { .kind = STAGE_RESULT,

@@ -7,7 +7,7 @@
 
 TestSuite(sched, .timeout = 20);
 
-static const struct stage_input named3 = { 3, 0 };
+static const struct stage_input named3 = { 3, 0, 0 };
 
 Test(sched, one_stage_runs_and_gives_each_result_once)
 {
@@ -47,7 +47,7 @@ Test(sched, many_tasks_are_few_messages)
 {
     struct driven *w = driven_new(2);
     struct sched_progress p;
-    driven_many = (struct stage_input){ 100000, STAGE_NO_SHUFFLE };
+    driven_many = (struct stage_input){ 100000, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
     driven_call(w, SCHED_RUN, &driven_plain);
     cr_assert(w->ended);
     cr_assert_eq(w->code, 0, "%s", w->words);
@@ -86,7 +86,7 @@ Test(sched, a_named_number_of_reduce_tasks_is_kept)
 Test(sched, a_newcomer_gets_what_the_others_have_not_begun)
 {
     struct driven *w = driven_new(2);
-    driven_many = (struct stage_input){ 4, STAGE_NO_SHUFFLE };
+    driven_many = (struct stage_input){ 4, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
     w->deed = driven_hold;
     driven_call(w, SCHED_RUN, &driven_plain);
     cr_assert_eq(w->fakes[0].tasks, 4);
@@ -115,7 +115,7 @@ static enum deed hold_from_4(struct driven *w, uint32_t fake, uint32_t stage, ui
 Test(sched, short_tasks_move_from_behind_a_long_one)
 {
     struct driven *w = driven_new(2);
-    driven_many = (struct stage_input){ 8, STAGE_NO_SHUFFLE };
+    driven_many = (struct stage_input){ 8, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
     w->deed = hold_from_4;
     driven_call(w, SCHED_RUN, &driven_plain);
     cr_assert_eq(w->fakes[0].tasks, 8);

@@ -90,7 +90,7 @@ static enum deed fail_on_0(struct driven *w, uint32_t fake, uint32_t stage, uint
 Test(sched_faults, a_retry_asks_for_another_executor_and_waits_for_it)
 {
     struct driven *w = driven_new(1);
-    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE };
+    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
     w->deed = fail_on_0;
     driven_call(w, SCHED_RUN, &driven_plain);
     driven_pass(w, 100);
@@ -111,7 +111,7 @@ Test(sched_faults, a_retry_does_not_wait_when_no_other_executor_can_be_had)
 {
     struct driven *w = driven_new(1);
     w->waits = "1 more slot; all in use";
-    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE };
+    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
     w->deed = fail_all;
     driven_call(w, SCHED_RUN, &driven_plain);
     driven_pass(w, 100);
@@ -145,7 +145,7 @@ Test(sched_faults, what_no_executor_can_begin_fails_with_their_words)
 {
     struct driven *w = driven_new(1);
     w->waits = "1 more slot; all in use";
-    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE };
+    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
     w->deed = no_host_on_0;
     driven_call(w, SCHED_RUN, &driven_plain);
     driven_pass(w, 5000);
@@ -166,7 +166,7 @@ static enum deed fetch_all(struct driven *w, uint32_t fake, uint32_t stage, uint
 Test(sched_faults, a_task_that_never_ends_says_why_it_was_begun_again)
 {
     struct driven *w = driven_new(1);
-    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE };
+    driven_many = (struct stage_input){ 1, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
     w->deed = fetch_all;
     driven_call(w, SCHED_RUN, &driven_plain);
     driven_pass(w, 300000);
@@ -180,7 +180,7 @@ Test(sched_faults, only_what_ran_on_a_lost_executor_is_a_rerun)
 {
     struct sched_progress p;
     struct driven *w = driven_new(1);
-    driven_many = (struct stage_input){ 40, STAGE_NO_SHUFFLE };
+    driven_many = (struct stage_input){ 40, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
     w->fakes[1].dead = false;
     w->deed = driven_hold;
     driven_call(w, SCHED_RUN, &driven_plain);
@@ -386,7 +386,7 @@ static struct driven *several(uint32_t n)
     struct driven *w = driven_new(1);
     for (uint32_t k = 1; k < n; k++)
         w->fakes[k].dead = false;
-    driven_many = (struct stage_input){ 3 * n, STAGE_NO_SHUFFLE };
+    driven_many = (struct stage_input){ 3 * n, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
     w->deed = driven_hold;
     driven_call(w, SCHED_RUN, &driven_plain);
     driven_pass(w, 10);
@@ -454,7 +454,7 @@ Test(sched_faults, what_only_the_executor_knows_of_is_cancelled_a_stretch_at_a_t
 {
     struct driven *w = driven_new(2);
     const struct rec_run live[] = { { 0, 0, 2, 9 }, { 0, 0, 1, 1 }, { 7, 5, 1, 1 } };
-    driven_many = (struct stage_input){ 20, STAGE_NO_SHUFFLE };
+    driven_many = (struct stage_input){ 20, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
     w->deed = driven_hold;
     driven_call(w, SCHED_RUN, &driven_plain);
     attached(w, live, 3);
@@ -469,7 +469,7 @@ Test(sched_faults, many_cancelled_runs_go_in_several_messages)
 {
     struct driven *w = driven_new(2);
     struct rec_run *live = calloc(10000, sizeof *live);
-    driven_many = (struct stage_input){ 40000, STAGE_NO_SHUFFLE };
+    driven_many = (struct stage_input){ 40000, STAGE_NO_SHUFFLE, STAGE_NO_SHUFFLE };
     driven_call(w, SCHED_RUN, &driven_plain); /* so many were given */
     cr_assert(w->ended);
     for (uint32_t i = 0; i < 10000; i++)
