@@ -38,9 +38,11 @@ UNIT_TESTS := $(call all_in,tests/unit)
 CLUSTER_TESTS := $(call all_in,tests/cluster)
 SIM := $(call all_in,tests/sim tests/plant manager/core driver/sched executor/core common/base common/proto common/core)
 BENCH := $(call all_in,bench)
+DATA := $(call all_in,bench/data)
 LIMITS := $(call all_in,bench/limits)
 REFS := $(call all_in,bench/ref)
-SOURCES := $(sort $(UNITS) $(MAINS) $(UNIT_TESTS) $(CLUSTER_TESTS) $(SIM) $(BENCH) $(LIMITS) $(REFS))
+REFTOOLS := $(call all_in,bench/ref/lib)
+SOURCES := $(sort $(UNITS) $(MAINS) $(UNIT_TESTS) $(CLUSTER_TESTS) $(SIM) $(BENCH) $(DATA) $(LIMITS) $(REFS) $(REFTOOLS))
 STYLED := $(wildcard include/*.h examples/*.c) $(filter %.c %.h,$(wildcard $(sort $(SOURCES) $(addsuffix *.h,$(dir $(SOURCES))))))
 
 # ---- products --------------------------------------------------------------
@@ -157,8 +159,9 @@ $(TESTS): $(B)/obj/sources
 
 $(B)/bench/limit-%: $(B)/obj/bench/limits/%.o $(common)
 	$(call link,-pie,$(LIBS))
-$(B)/bench/%: $(B)/obj/bench/ref/%.o
+$(B)/bench/%: $(B)/obj/bench/ref/%.o $(call objects,$(REFTOOLS))
 	$(call link,-pie,-lpthread -lm)
+$(B)/bench/data: $(call objects,$(DATA))
 $(B)/bench/%: $(B)/obj/bench/%.o $(common)
 	$(call link,-pie,$(LIBS))
 
