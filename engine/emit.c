@@ -123,13 +123,14 @@ void fe_emit_slow(fe_task *t, fe_datum key, fe_datum value)
 
 static bool puts_out(uint32_t op)
 {
-    return op != OP_FILTER && op != OP_READ_HASH && op != OP_WRITE_HASH && op != OP_REDUCE;
+    return op != OP_FILTER && op != OP_READ_HASH && op < OP_WRITE_HASH;
 }
 
 void emitter_init(struct emitter *e, struct run *r, const struct plan_node *node)
 {
     *e = (struct emitter){ .run = r, .node = node };
     e->task.priv = e;
+    e->task.args = node->data.n ? node->data.p : NULL; /* of a node with a function */
     if (puts_out(node->op)) {
         e->task.key.type = node->op == OP_MAP_VALUES ? FERRO_NONE : node->key;
         e->task.value.type = node->value;

@@ -109,6 +109,7 @@ static bool leaf_types_fit(const struct plan_node *n)
 {
     switch (n->op) {
     case OP_TEXT: return n->key == FERRO_NONE && n->value == FERRO_TEXT;
+    case OP_BINARY: return n->key == FERRO_NONE && type_size(n->value) != 0;
     case OP_RANGE: return n->key == FERRO_NONE && n->value == FERRO_I64;
     default: return true;
     }
@@ -116,7 +117,7 @@ static bool leaf_types_fit(const struct plan_node *n)
 
 static int node_check(struct task_stage *s, uint32_t i, struct error *e)
 {
-    const struct plan_node *n = &s->plan.nodes[i];
+    struct plan_node *n = &s->plan.nodes[i];
     bool fits = !is_leaf(n) || leaf_types_fit(n);
     for (int k = 0; k < 2 && n->child[k] != PLAN_NONE; k++) {
         s->parent[n->child[k]] = i;
@@ -125,6 +126,8 @@ static int node_check(struct task_stage *s, uint32_t i, struct error *e)
     if (!fits)
         return error_set(e, EPROTO, "%s (%s:%u): the plan's types don't fit together", op_name(n->op),
                          n->file, n->line);
+    if (n->fn)
+        n->data = arena_bytes(&s->arena, n->data); /* fe_args() are aligned as arenas are */
     return fn_check(s->env, n, e);
 }
 
@@ -188,6 +191,7 @@ static struct op *leaf_open(struct run *r, const struct leaf *leaf)
 {
     switch (leaf->node->op) {
     case OP_TEXT: return op_text(r, leaf);
+    case OP_BINARY: return op_binary(r, leaf);
     case OP_COLLECTION: return op_collection(r, leaf);
     case OP_RANGE: return op_range(r, leaf);
     case OP_READ_HASH: return op_read_hash(r, leaf);

@@ -30,9 +30,11 @@ struct action_run {
 static struct action_run action(fe_set *set, const char *name, enum op_code op, fe_place place)
 {
     set = set_given(set, name, place);
-    return (struct action_run){
+    struct action_run a = {
         .set = set, .name = name, .place = place, .sink = set_node(set->app, op, name, place)
     };
+    a.sink.data = set->args;
+    return a;
 }
 
 static int say_failed(struct action_run *a, const char *words)
@@ -60,6 +62,8 @@ static int action_plan(struct action_run *a, enum stage_kind kind)
     struct error e;
     if (a->set->error)
         return say_failed(a, a->set->error);
+    if (a->sink.data.n && !a->sink.fn)
+        return action_fail(a, "it has no function that could take the arguments of fe_with");
     return planner_cut(&a->arena, a->set, a->sink, kind, &a->job, &e) ? say_failed(a, e.words) : 0;
 }
 

@@ -44,8 +44,11 @@ static struct plan_node shuffle_sink(const fe_set *s)
     bool sorted = s->node.op == OP_READ_SORTED;
     sink.op = sorted ? OP_WRITE_RANGE : OP_WRITE_HASH;
     sink.buckets = sorted ? 0 : s->parts ? s->parts : BUCKETS_DEFAULT;
-    if (s->node.op == OP_READ_GROUPS)
-        sink.fn = 0; /* partitions only: the function sees whole groups, after the shuffle */
+    if (s->node.op ==
+        OP_READ_GROUPS) { /* partitions only: the function sees whole groups, after the shuffle */
+        sink.fn = 0;
+        sink.data = (struct bytes){ 0 };
+    }
     return sink;
 }
 
@@ -53,11 +56,11 @@ static struct plan_node shuffle_sink(const fe_set *s)
 static int64_t shuffle_stage(struct cut *c, const fe_set *s)
 {
     for (uint32_t i = 0; i < c->nstages; i++)
-        if (c->shuffles[i] == s)
+        if (c->shuffles[i] == s->origin)
             return i;
     enum stage_kind kind = s->node.op == OP_READ_SORTED ? STAGE_RANGE : STAGE_HASH;
     c->depth++;
-    if (stage_cut(c, s->child[0], shuffle_sink(s), kind, s))
+    if (stage_cut(c, s->child[0], shuffle_sink(s), kind, s->origin))
         return -1;
     c->depth--;
     return c->nstages - 1;

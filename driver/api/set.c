@@ -40,6 +40,7 @@ fe_set *set_new(fe_app *app, enum op_code op, const char *name, fe_place place, 
     s->app = owner;
     s->name = name;
     s->place = place;
+    s->origin = s;
     s->node = set_node(owner, op, name, place);
     s->node.key = key;
     s->node.value = value;
@@ -48,6 +49,8 @@ fe_set *set_new(fe_app *app, enum op_code op, const char *name, fe_place place, 
 
 fe_set *set_given(fe_set *set, const char *name, fe_place place)
 {
+    if (set && set->child[0] && set->node.data.n && !set->node.fn)
+        return set_fail(set, "it has no function that could take the arguments of fe_with");
     if (set)
         return set;
     return set_fail(set_new(app_current, OP_COLLECTION, name, place, FERRO_NONE, FERRO_NONE),
@@ -59,7 +62,8 @@ fe_set *set_fail(fe_set *s, const char *fmt, ...)
     if (s->error)
         return s;
     char words[PLAN_FILE_MAX + ERROR_WORDS_MAX];
-    int n = snprintf(words, sizeof words, "%s:%d: fe_%s: ", s->node.file, s->place.line, s->name);
+    int n = snprintf(words, sizeof words, "%s:%d: fe_%s: ", text_cut(s->app, s->place.file, PLAN_FILE_MAX),
+                     s->place.line, s->name);
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(words + n, sizeof words - (size_t)n, fmt, ap);
@@ -80,12 +84,11 @@ uint64_t set_fn(fe_set *s, const void *fn)
     return 0;
 }
 
-/* A set made from another one: takes over its application and its error. */
-static fe_set *set_over(fe_set *child, enum op_code op, const char *name, fe_place place, fe_type key,
-                        fe_type value)
+fe_set *set_over(fe_set *child, enum op_code op, const char *name, fe_place place, fe_type key, fe_type value)
 {
     fe_set *s = set_new(child->app, op, name, place, key, value);
     s->child[0] = child;
+    s->node.data = child->args;
     s->error = child->error;
     return s;
 }
@@ -150,6 +153,8 @@ fe_set *fe_union_at(fe_set *a, fe_set *b, fe_place place)
     s->child[1] = b;
     if (!s->error)
         s->error = b->error;
+    if (b->args.n)
+        s->node.data = b->args;
     char left[TYPE_NAME_MAX], right[TYPE_NAME_MAX];
     if (a->app != b->app)
         set_fail(s, "the two datasets belong to different applications");
@@ -246,12 +251,33 @@ fe_set *fe_sort_by_value_at(fe_set *set, enum fe_order order, uint32_t parts, fe
     return set_sort(set, order, true, parts, place);
 }
 
+/* The same node under the name of another builder. */
+static fe_set *set_copy(const fe_set *set, const char *name, fe_place place)
+{
+    fe_set *s = arena_copy(&set->app->arena, set, sizeof *set);
+    s->name = name;
+    s->place = place;
+    return s;
+}
+
+fe_set *fe_with_at(fe_set *set, const void *args, size_t n, fe_place place)
+{
+    set = set_given(set, "with", place);
+    fe_set *s = set_copy(set, "with", place);
+    if (n && !args)
+        set_fail(s, "%zu bytes of arguments at NULL", n);
+    else if (n > PLAN_INLINE_BYTES_MAX)
+        set_fail(s, "%zu bytes of arguments; at most %u, fe_broadcast takes more", n, PLAN_INLINE_BYTES_MAX);
+    else
+        s->args = (struct bytes){ arena_copy(&set->app->arena, args, n), (uint32_t)n };
+    return s;
+}
+
 fe_set *fe_partitions_at(fe_set *set, uint32_t n, fe_place place)
 {
     set = set_given(set, "partitions", place);
-    fe_set *s = arena_copy(&set->app->arena, set, sizeof *set);
-    s->name = "partitions";
-    s->place = place;
+    fe_set *s = set_copy(set, "partitions", place);
+    s->origin = s; /* a shuffle of its own */
     enum op_code op = s->node.op;
     if (op != OP_READ_HASH && op != OP_READ_GROUPS && op != OP_READ_SORTED)
         set_fail(s, "it goes right after a shuffle (reduce, group, sort), not after fe_%s", set->name);

@@ -26,17 +26,24 @@ struct fe_set {
     fe_place place;
     struct plan_node node; /* op: a leaf's or a narrow operator's; OP_READ_*: a shuffle */
     fe_set *child[2];
-    uint32_t parts; /* sources: partitions; shuffles: named by the user, 0: chosen by size */
+    uint32_t parts;       /* sources: partitions; shuffles: named by the user, 0: chosen by size */
+    const fe_set *origin; /* what this is a copy of, with arguments for what comes next; else itself */
+    struct bytes args;    /* fe_with's: they become node.data of the next builder or action */
 };
 
 /* A node with its name and place, without types and children.  `name`: what the source calls, without "fe_". */
 struct plan_node set_node(fe_app *app, enum op_code op, const char *name, fe_place place);
 /* A new set of `app` whose node has this op; place and types filled in.  Without an `app` it carries the error. */
 fe_set *set_new(fe_app *app, enum op_code op, const char *name, fe_place place, fe_type key, fe_type value);
-/* The set that a builder or an action was given; in place of NULL one that carries the error.  Never NULL. */
+/* The set that a builder or an action was given; in place of NULL one that carries the error.  Never NULL.  What can
+ * only be said when its builder is through is said here: arguments that no function takes. */
 fe_set *set_given(fe_set *set, const char *name, fe_place place);
 /* Put an error on a set (the first one stays): "place: builder: words". Returns the set. */
 fe_set *set_fail(fe_set *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A set made from another one: takes over its application, its error, and what fe_with gave to the function that
+ * is hung on it. */
+fe_set *set_over(fe_set *child, enum op_code op, const char *name, fe_place place, fe_type key,
+                 fe_type value);
 /* One of the types that ferro.h has, for keys and values (FERRO_NONE is one)? */
 bool type_known(fe_type type);
 /* Offset of a user's function in the job's library; fails the set when it lies elsewhere. */

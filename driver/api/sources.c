@@ -37,7 +37,7 @@ static uint32_t slots(const fe_set *s)
     return n ? n : 1;
 }
 
-/* ---- text ------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------- */
 
 /* Small inputs are cut so that every slot has something to do. */
 static uint64_t split_bytes(const fe_set *s, uint64_t total)
@@ -69,22 +69,52 @@ static void files_set(fe_set *s, struct names *names)
     rt->serve_files(rt->user, names);
 }
 
-fe_set *fe_text_at(fe_app *app, int n, char **names, fe_place place)
+static void names_find(fe_set *s, int n, char **names, struct names *found)
 {
-    fe_set *s = set_new(app, OP_TEXT, "text", place, FERRO_NONE, FERRO_TEXT);
-    struct names found = { 0 };
     struct error e;
     if (n <= 0 || !names)
         set_fail(s, "no file is named");
     for (int i = 0; i < n && !s->error; i++)
         if (!names[i])
             set_fail(s, "name %d of %d is NULL", i + 1, n);
-        else if (names_add(&found, names[i], &e))
+        else if (names_add(found, names[i], &e))
             set_fail(s, "%s", e.words);
+}
+
+/* Every file must hold whole records of `size` bytes. */
+static void sizes_check(fe_set *s, const struct names *names, uint32_t size)
+{
+    for (uint32_t i = 0; i < names->count && !s->error; i++) {
+        const struct name_row *f = names_row(names, i);
+        if (f->bytes % size)
+            set_fail(s, "%s: its %llu bytes are no multiple of a record's %u", f->path,
+                     (unsigned long long)f->bytes, size);
+    }
+}
+
+static fe_set *source_files(fe_set *s, int n, char **names)
+{
+    struct names found = { 0 };
+    names_find(s, n, names, &found);
+    if (s->node.op == OP_BINARY && !s->error)
+        sizes_check(s, &found, type_size(s->node.value));
     if (!s->error)
         files_set(s, &found);
     names_fini(&found);
     return s;
+}
+
+fe_set *fe_text_at(fe_app *app, int n, char **names, fe_place place)
+{
+    return source_files(set_new(app, OP_TEXT, "text", place, FERRO_NONE, FERRO_TEXT), n, names);
+}
+
+fe_set *fe_binary_at(fe_app *app, int n, char **names, fe_type type, fe_place place)
+{
+    fe_set *s = set_new(app, OP_BINARY, "binary", place, FERRO_NONE, type);
+    if (type == FERRO_NONE || type == FERRO_TEXT || !type_known(type))
+        set_fail(s, "the records' type is none of FERRO_I64, _F64 or _STRUCT of 1 to 65536 bytes");
+    return source_files(s, n, names);
 }
 
 /* ---- what main has in memory --------------------------------------------------------------- */

@@ -46,6 +46,7 @@ struct leaf {
 
 /* Makers.  NULL after run_fail(). */
 struct op *op_text(struct run *r, const struct leaf *leaf);
+struct op *op_binary(struct run *r, const struct leaf *leaf);
 struct op *op_collection(struct run *r, const struct leaf *leaf);
 struct op *op_range(struct run *r, const struct leaf *leaf);
 struct op *op_read_hash(struct run *r, const struct leaf *leaf);   /* engine/shuffle */

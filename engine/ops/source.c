@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define TAIL_BYTES (64u << 10) /* fetched beyond a piece's end at once: its last line */
+#define ALIGN 64 /* of what is fetched, in the file: a record that is aligned there is aligned here */
 
 void source_close(struct source *s)
 {
@@ -34,10 +36,11 @@ static int open_here(const struct file_piece *p, struct source *s)
 
 static struct rec_want want_of(const struct run *r, const struct file_piece *p, uint64_t to)
 {
+    uint64_t from = piece_from(p) / ALIGN * ALIGN;
     struct rec_want w = { .kind = WANT_DRIVER,
                           .bytes = p->bytes,
-                          .offset = piece_from(p),
-                          .length = to - piece_from(p),
+                          .offset = from,
+                          .length = to - from,
                           .stage = r->stage->stage,
                           .part = r->part,
                           .attempt = r->attempt };
@@ -132,4 +135,42 @@ int source_read(struct run *r, const struct file_piece *piece, const struct sour
         done += (size_t)got;
     }
     return 0;
+}
+
+/* ---- mapped -------------------------------------------------------------------------- */
+
+void mapping_end(struct mapping *m)
+{
+    if (m->p)
+        munmap(m->p, m->bytes);
+    m->p = NULL;
+}
+
+const uint8_t *source_map(struct run *r, const struct file_piece *piece, const struct source *s,
+                          uint64_t from, uint64_t to, struct mapping *m)
+{
+    uint64_t at = from - s->base, page = (uint64_t)sysconf(_SC_PAGESIZE), offset = at - at % page;
+    m->bytes = (size_t)(to - s->base - offset);
+    m->p = mmap(NULL, m->bytes, PROT_READ, MAP_PRIVATE, s->fd, (off_t)offset);
+    if (m->p == MAP_FAILED) {
+        m->p = NULL;
+        run_fail(r, CAUSE_INPUT, "%s: mmap of %zu bytes: %s", piece->path, m->bytes, strerror(errno));
+        return NULL;
+    }
+    posix_fadvise(s->fd, (off_t)at, (off_t)(piece->end - piece->begin), POSIX_FADV_SEQUENTIAL);
+    return (const uint8_t *)m->p + (at - offset);
+}
+
+/* ---- which pieces -------------------------------------------------------------------- */
+
+int leaf_pieces(struct run *r, const struct leaf *leaf, struct file_piece **out, uint32_t *n)
+{
+    struct buf section = { 0 };
+    struct error e;
+    int failed = table_section(r, leaf, &section);
+    if (!failed && file_pieces(&r->arena, (struct bytes){ section.p, (uint32_t)section.n }, out, n, &e))
+        failed = run_fail(r, CAUSE_INPUT, "%s (%s:%u): %s", leaf->node->fn_name, leaf->node->file,
+                          leaf->node->line, e.words);
+    buf_fini(&section);
+    return failed;
 }

@@ -28,6 +28,20 @@ int source_read(struct run *r, const struct file_piece *piece, const struct sour
 
 void source_close(struct source *s);
 
+struct mapping {
+    void *p; /* NULL: none */
+    size_t bytes;
+};
+
+/* Map the file's bytes from..to-1, within reach: where byte `from` is, or NULL after run_fail().  The descriptor may be
+ * closed; mapping_end() ends it. */
+const uint8_t *source_map(struct run *r, const struct file_piece *piece, const struct source *s,
+                          uint64_t from, uint64_t to, struct mapping *m);
+void mapping_end(struct mapping *m);
+
+/* The pieces that the leaf's partition reads, in order, in the run's arena.  0, or -1 after run_fail(). */
+int leaf_pieces(struct run *r, const struct leaf *leaf, struct file_piece **out, uint32_t *n);
+
 /* Where a piece's reading begins: one byte early, to see whether a line begins with the piece. */
 static inline uint64_t piece_from(const struct file_piece *p)
 {

@@ -9,12 +9,8 @@
  */
 #include "engine/ops/source.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -34,8 +30,7 @@ struct text {
         const char *path;
     } small[HOST_FDS_MAX]; /* the pieces in it */
     uint32_t nsmall, at_small;
-    void *map; /* a large one */
-    size_t map_bytes;
+    struct mapping map;      /* a large one */
     const uint8_t *at, *end; /* lines not yet handed up */
     struct batch batch;
     uint32_t ends[BATCH_ROWS];
@@ -129,30 +124,6 @@ static void small_next(struct text *t)
 
 /* ---- a large piece: mapped -------------------------------------------------------- */
 
-static void unmap(struct text *t)
-{
-    if (t->map)
-        munmap(t->map, t->map_bytes);
-    t->map = NULL;
-}
-
-/* Map the file from the piece's beginning up to byte `to`: where its byte piece_from() is, or NULL. */
-static const uint8_t *piece_map(struct text *t, const struct file_piece *p, const struct source *s,
-                                uint64_t to)
-{
-    uint64_t from = piece_from(p) - s->base, page = (uint64_t)sysconf(_SC_PAGESIZE),
-             offset = from - from % page;
-    t->map_bytes = (size_t)(to - s->base - offset);
-    t->map = mmap(NULL, t->map_bytes, PROT_READ, MAP_PRIVATE, s->fd, (off_t)offset);
-    if (t->map == MAP_FAILED) {
-        t->map = NULL;
-        run_fail(t->run, CAUSE_INPUT, "%s: mmap of %zu bytes: %s", p->path, t->map_bytes, strerror(errno));
-        return NULL;
-    }
-    posix_fadvise(s->fd, (off_t)from, (off_t)(p->end - p->begin), POSIX_FADV_SEQUENTIAL);
-    return (const uint8_t *)t->map + (from - offset);
-}
-
 /* How far the file is looked at, at first, for the end of the piece's last line. */
 static uint64_t reach_first(const struct file_piece *p, const struct source *s)
 {
@@ -167,9 +138,10 @@ static int piece_lines(struct text *t, const struct file_piece *p, struct source
 {
     uint64_t from = piece_from(p), to = reach_first(p, s);
     for (;;) {
-        const uint8_t *data = piece_map(t, p, s, to), *limit = data ? data + (p->end - from) : NULL;
+        const uint8_t *data = source_map(t->run, p, s, from, to, &t->map);
         if (!data)
             return -1;
+        const uint8_t *limit = data + (p->end - from);
         t->at = data;
         if (p->begin) {
             const uint8_t *newline = memchr(data, '\n', (size_t)(limit - data) - 1);
@@ -181,7 +153,7 @@ static int piece_lines(struct text *t, const struct file_piece *p, struct source
         t->end = newline ? newline + 1 : data + (to - from);
         if (newline || to == p->bytes)
             return 0;
-        unmap(t);
+        mapping_end(&t->map);
         if (to - p->end > LINE_BYTES_MAX)
             return run_fail(t->run, CAUSE_INPUT, "%s: a line of over 1 GiB", p->path);
         uint64_t more = 4 * (to - p->end + TAIL_BYTES_FIRST);
@@ -262,7 +234,7 @@ static int text_next(struct op *op, const struct batch **out)
             small_next(t);
             continue;
         }
-        unmap(t);
+        mapping_end(&t->map);
         if (t->next == t->n)
             return 0;
         if (is_small(&t->pieces[t->next]) ? small_pieces(t) : large_piece(t))
@@ -275,7 +247,7 @@ static int text_next(struct op *op, const struct batch **out)
 static void text_free(struct op *op)
 {
     struct text *t = (struct text *)op;
-    unmap(t);
+    mapping_end(&t->map);
     buf_fini(&t->read);
     free(t);
 }
@@ -288,24 +260,13 @@ fe_slice fe_input_name(const fe_task *t)
 
 struct op *op_text(struct run *r, const struct leaf *leaf)
 {
-    struct buf section = { 0 };
-    struct error e;
-    if (table_section(r, leaf, &section)) {
-        buf_fini(&section);
-        return NULL;
-    }
     struct text *t = malloc(sizeof *t);
     if (!t)
         abort();
     *t = (struct text){ .op = { text_next, text_free }, .run = r };
     t->batch.value = (struct vec){ .type = FERRO_TEXT, .gap = 1, .end = t->ends };
-    int broken =
-        file_pieces(&r->arena, (struct bytes){ section.p, (uint32_t)section.n }, &t->pieces, &t->n, &e);
-    buf_fini(&section);
-    if (!broken)
+    if (leaf_pieces(r, leaf, &t->pieces, &t->n) == 0)
         return &t->op;
-    run_fail(r, CAUSE_INPUT, "%s (%s:%u): %s", leaf->node->fn_name, leaf->node->file, leaf->node->line,
-             e.words);
     text_free(&t->op);
     return NULL;
 }

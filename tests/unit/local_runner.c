@@ -181,6 +181,15 @@ static void input_cuts(struct job_run *j, const struct stage_spec *spec, const s
     in->cuts.n = in->ntasks - 1;
 }
 
+/* Does an input before input `n` read the same shuffle? */
+static bool is_known(const struct stage_spec *spec, uint32_t n)
+{
+    uint32_t i = 0;
+    while (i < n && spec->inputs[i].shuffle != spec->inputs[n].shuffle)
+        i++;
+    return i < n;
+}
+
 static void inputs_make(struct job_run *j, uint32_t stage, struct rec_input *inputs, struct buf *maps)
 {
     const struct stage_spec *spec = &j->job->stages[stage];
@@ -194,7 +203,8 @@ static void inputs_make(struct job_run *j, uint32_t stage, struct rec_input *inp
             inputs[i].ntasks = in->ntasks ? in->ntasks : open;
             inputs[i].shuffle = of->number;
             input_cuts(j, &j->job->stages[in->shuffle], of, &inputs[i]);
-            buf_put(maps, of->maps.p, of->maps.n);
+            if (!is_known(spec, i))
+                buf_put(maps, of->maps.p, of->maps.n);
         }
         ran->ntasks += inputs[i].ntasks;
     }
