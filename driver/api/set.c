@@ -90,7 +90,20 @@ fe_set *set_over(fe_set *child, enum op_code op, const char *name, fe_place plac
     s->child[0] = child;
     s->node.data = child->args;
     s->error = child->error;
+    s->bytes = child->bytes;
     return s;
+}
+
+void set_beside(fe_set *s, fe_set *child)
+{
+    s->child[1] = child;
+    s->bytes = child->bytes < UINT64_MAX - s->bytes ? s->bytes + child->bytes : UINT64_MAX;
+    if (child->args.n)
+        s->node.data = child->args;
+    if (!s->error)
+        s->error = child->error;
+    if (s->app != child->app)
+        set_fail(s, "the two datasets belong to different applications");
 }
 
 bool type_known(fe_type t)
@@ -100,7 +113,7 @@ bool type_known(fe_type t)
     return t == FERRO_NONE || t == FERRO_TEXT || t == FERRO_I64 || t == FERRO_F64;
 }
 
-static void check_types(fe_set *s)
+void set_check_types(fe_set *s)
 {
     fe_type types[2] = { s->node.key, s->node.value };
     for (int i = 0; i < 2; i++)
@@ -115,7 +128,7 @@ fe_set *fe_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_place
     set = set_given(set, "map", place);
     fe_set *s = set_over(set, OP_MAP, "map", place, key, value);
     s->node.fn = set_fn(s, (const void *)fn);
-    check_types(s);
+    set_check_types(s);
     return s;
 }
 
@@ -124,7 +137,7 @@ fe_set *fe_flat_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_
     set = set_given(set, "flat_map", place);
     fe_set *s = set_over(set, OP_FLAT_MAP, "flat_map", place, key, value);
     s->node.fn = set_fn(s, (const void *)fn);
-    check_types(s);
+    set_check_types(s);
     return s;
 }
 
@@ -141,7 +154,7 @@ fe_set *fe_map_values_at(fe_set *set, fe_each *fn, fe_type value, fe_place place
     set = set_given(set, "map_values", place);
     fe_set *s = set_over(set, OP_MAP_VALUES, "map_values", place, set->node.key, value);
     s->node.fn = set_fn(s, (const void *)fn);
-    check_types(s);
+    set_check_types(s);
     return s;
 }
 
@@ -150,15 +163,9 @@ fe_set *fe_union_at(fe_set *a, fe_set *b, fe_place place)
     a = set_given(a, "union", place);
     b = set_given(b, "union", place);
     fe_set *s = set_over(a, OP_UNION, "union", place, a->node.key, a->node.value);
-    s->child[1] = b;
-    if (!s->error)
-        s->error = b->error;
-    if (b->args.n)
-        s->node.data = b->args;
+    set_beside(s, b);
     char left[TYPE_NAME_MAX], right[TYPE_NAME_MAX];
-    if (a->app != b->app)
-        set_fail(s, "the two datasets belong to different applications");
-    else if (a->node.key != b->node.key)
+    if (a->node.key != b->node.key)
         set_fail(s, "keys differ: %s and %s", type_name(a->node.key, left), type_name(b->node.key, right));
     else if (a->node.value != b->node.value)
         set_fail(s, "values differ: %s and %s", type_name(a->node.value, left),
@@ -221,7 +228,7 @@ fe_set *fe_group_by_key_at(fe_set *set, fe_group *fn, fe_type key, fe_type value
     set = set_given(set, "group_by_key", place);
     fe_set *s = set_shuffle(set, OP_READ_GROUPS, "group_by_key", place, key, value, parts);
     s->node.fn = set_fn(s, (const void *)fn);
-    check_types(s);
+    set_check_types(s);
     if (set->node.key == FERRO_NONE)
         set_fail(s, "the dataset has no keys");
     return s;
@@ -279,10 +286,13 @@ fe_set *fe_partitions_at(fe_set *set, uint32_t n, fe_place place)
     fe_set *s = set_copy(set, "partitions", place);
     s->origin = s; /* a shuffle of its own */
     enum op_code op = s->node.op;
-    if (op != OP_READ_HASH && op != OP_READ_GROUPS && op != OP_READ_SORTED)
-        set_fail(s, "it goes right after a shuffle (reduce, group, sort), not after fe_%s", set->name);
+    if (op != OP_READ_HASH && op != OP_READ_GROUPS && op != OP_READ_SORTED && op != OP_JOIN &&
+        op != OP_COGROUP && op != OP_PROBE)
+        set_fail(s, "it goes right after a shuffle (reduce, group, sort, join), not after fe_%s", set->name);
     else if (n > BUCKETS_MAX)
         set_fail(s, "%u partitions; at most %u", n, BUCKETS_MAX);
+    else if (n && op == OP_PROBE)
+        set_shuffle_both(s);
     s->parts = n;
     return s;
 }

@@ -26,6 +26,8 @@ struct fe_set {
     fe_place place;
     struct plan_node node; /* op: a leaf's or a narrow operator's; OP_READ_*: a shuffle */
     fe_set *child[2];
+    fe_set *side;         /* OP_PROBE: whose records the table has; child[0] is streamed */
+    uint64_t bytes;       /* that its sources have, about: which side of a join is small */
     uint32_t parts;       /* sources: partitions; shuffles: named by the user, 0: chosen by size */
     const fe_set *origin; /* what this is a copy of, with arguments for what comes next; else itself */
     struct bytes args;    /* fe_with's: they become node.data of the next builder or action */
@@ -40,14 +42,21 @@ fe_set *set_new(fe_app *app, enum op_code op, const char *name, fe_place place, 
 fe_set *set_given(fe_set *set, const char *name, fe_place place);
 /* Put an error on a set (the first one stays): "place: builder: words". Returns the set. */
 fe_set *set_fail(fe_set *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* A set made from another one: takes over its application, its error, and what fe_with gave to the function that
- * is hung on it. */
+/* A set made from another one: takes over its application, its error, its sources' size, and what fe_with gave to
+ * the function that is hung on it. */
 fe_set *set_over(fe_set *child, enum op_code op, const char *name, fe_place place, fe_type key,
                  fe_type value);
+/* The other one that it is made from. */
+void set_beside(fe_set *s, fe_set *child);
+/* Key and value are of types that ferro.h has, or the set fails. */
+void set_check_types(fe_set *s);
 /* One of the types that ferro.h has, for keys and values (FERRO_NONE is one)? */
 bool type_known(fe_type type);
 /* Offset of a user's function in the job's library; fails the set when it lies elsewhere. */
 uint64_t set_fn(fe_set *s, const void *fn);
+
+/* A join that was to probe a table shuffles both sides instead. */
+void set_shuffle_both(fe_set *join);
 
 /* Cut the lineage of `last` into stages whose final sink is `sink` (types filled
  * in here).  Everything lives in `a`.  -1 and `e` when it is too large. */

@@ -57,6 +57,7 @@ static void files_set(fe_set *s, struct names *names)
     uint64_t total = 0;
     for (uint32_t i = 0; i < names->count; i++)
         total += names_row(names, i)->bytes;
+    s->bytes = total;
     s->node.split_bytes = split_bytes(s, total);
     file_table_init(&table, s->node.split_bytes);
     for (uint32_t i = 0; i < names->count; i++) {
@@ -172,6 +173,7 @@ static void items_set(fe_set *s, fe_type type, const void *items, size_t n)
         table_add(&table, section.p, section.n);
     }
     table_done(&table, &data);
+    s->bytes = data.n;
     data_set(s, &data);
     buf_fini(&section);
     buf_fini(&ends);
@@ -235,6 +237,8 @@ fe_set *fe_range_at(fe_app *app, int64_t from, int64_t to, uint32_t parts, fe_pl
     s->node.to = to;
     if (to < from)
         set_fail(s, "it ends at %lld, before its beginning at %lld", (long long)to, (long long)from);
-    parts_set(s, parts, to > from ? (uint64_t)to - (uint64_t)from : 0);
+    uint64_t numbers = to > from ? (uint64_t)to - (uint64_t)from : 0;
+    s->bytes = numbers < UINT64_MAX / sizeof to ? numbers * sizeof to : UINT64_MAX;
+    parts_set(s, parts, numbers);
     return s;
 }
