@@ -25,12 +25,13 @@ struct fe_set {
     const char *error; /* NULL, or why this dataset can't be: reported by the action */
     fe_place place;
     struct plan_node node; /* op: a leaf's or a narrow operator's; OP_READ_*: a shuffle */
-    fe_set *child[2];
-    fe_set *side;         /* OP_PROBE: whose records the table has; child[0] is streamed */
-    uint64_t bytes;       /* that its sources have, about: which side of a join is small */
-    uint32_t parts;       /* sources: partitions; shuffles: named by the user, 0: chosen by size */
-    const fe_set *origin; /* what this is a copy of, with arguments for what comes next; else itself */
-    struct bytes args;    /* fe_with's: they become node.data of the next builder or action */
+    fe_set *child[2];      /* joins: left and right */
+    fe_set *side;          /* OP_PROBE: whose records the table has; child[0] is streamed */
+    uint64_t bytes;        /* that its sources have, about: which side of a join is small */
+    uint64_t keep;         /* OP_READ_ROWS: the number of what is cached, from 1; child[0] makes it */
+    uint32_t parts;        /* sources: partitions; shuffles: named by the user, 0: chosen by size */
+    const fe_set *origin;  /* what this is a copy of, with arguments for what comes next; else itself */
+    struct bytes args;     /* fe_with's: they become node.data of the next builder or action */
 };
 
 /* A node with its name and place, without types and children.  `name`: what the source calls, without "fe_". */

@@ -111,20 +111,22 @@ struct failure {
 
 struct input {
     uint32_t ntasks;
-    const struct rec_cut *cuts; /* in the job's arena */
+    const struct rec_cut *cuts; /* in the stage's arena */
     uint32_t ncuts;
 };
 
 struct sample {
-    struct bytes key; /* in the job's arena */
+    struct bytes key; /* in the map stage's arena */
     uint64_t weight;
 };
 
 struct stage {
     const struct stage_spec *spec; /* borrowed from the job's */
     uint32_t index, number;        /* in the job; in the application */
-    bool begun, gated, said;       /* gated: a parent has lost outputs since; said: stage.done */
-    struct input *inputs;          /* in the job's arena */
+    struct arena arena;            /* of what is found out about it: inputs, samples */
+    bool needed;                   /* its outputs are still to be read, or it is the last */
+    bool begun, gated, said;       /* gated: what it reads was not whole since; said: stage.done */
+    struct input *inputs;          /* in the arena */
     uint32_t ntasks, done, sent, pulling;
     struct task *tasks;    /* owned */
     uint64_t *out_bytes;   /* owned; map stages: sizes of outputs, 0: none */
@@ -155,14 +157,13 @@ struct stage {
 
 struct job {
     const struct job_spec *spec; /* borrowed until SCHED_JOB_ENDED */
-    struct arena arena;
-    struct stage *stages;  /* owned */
-    struct stage **active; /* owned: begun, not done, parents whole; by index */
-    uint32_t nactive, ndone;
-    bool dirty;      /* the list of active ones is old */
-    bool committing; /* IO_COMMIT is under way */
-    bool pulled;     /* the shell may hold bytes of ours */
-    bool ended;      /* at the end of this step: */
+    struct stage **stages;       /* owned, by index */
+    struct stage **active;       /* owned: needed, begun, not whole, what they read is; by index */
+    uint32_t nactive, ndone;     /* ndone: whole, or not needed */
+    bool dirty;                  /* the list of active ones is old */
+    bool committing;             /* IO_COMMIT is under way */
+    bool pulled;                 /* the shell may hold bytes of ours */
+    bool ended;                  /* at the end of this step: */
     int code;
     struct buf story;
     /* take */
@@ -383,22 +384,28 @@ void jobs_end(struct sched *s, int code, const char *fmt, ...)
 void jobs_settle(struct sched *s);         /* begin what may begin, end what has ended */
 void jobs_committed(struct sched *s, int64_t result);
 struct stage *jobs_stage(const struct sched *s, uint32_t number); /* NULL: not of the running job */
+struct stage *jobs_last(const struct job *j);                     /* NULL: a job without stages */
 void jobs_free(struct job **j);
 
 /* stages.c: one stage's begin, and its STAGE message */
+struct stage *stages_new(const struct stage_spec *spec, uint32_t index, uint32_t number);
+void stages_free(struct stage **st);
 bool stages_whole(const struct stage *st);
-bool stages_ready(const struct job *j, const struct stage *st); /* its parents are whole */
-bool stages_is_map(const struct stage *st);
+bool stages_ready(const struct job *j, const struct stage *st); /* all that it reads is whole */
+bool stages_is_map(const struct stage *st); /* its outputs stay on executors, for other stages */
+/* What it reads, edge by edge (an index in the job): each input's stage and its other one, then the sides.
+ * STAGE_NO_SHUFFLE: a source. */
+uint32_t stages_edges(const struct stage_spec *spec);
+uint32_t stages_edge(const struct stage_spec *spec, uint32_t i);
 bool stages_has_source(const struct stage *st);
 void stages_begin(struct sched *s, struct stage *st);
 bool stages_tell(struct sched *s, struct exec *x, struct stage *st); /* false: the job has failed */
-void stages_fini(struct stage *st);
 uint64_t stages_pending(const struct stage *st);
 void stages_raise(struct sched *s); /* every active stage is told anew */
 
 /* cuts.c: what map outputs say about sizes and keys, and reduce tasks made of it */
 void cuts_add(struct job *j, struct stage *map, const struct rec_report *r);
-void cuts_form(struct job *j, const struct sched *s, const struct stage_input *in, struct input *out);
+void cuts_form(const struct sched *s, const struct stage_input *in, struct arena *a, struct input *out);
 
 /* attempts.c: which attempts count */
 bool attempt_is(const struct stage *st, uint32_t part, const struct exec *x, uint32_t attempt);
@@ -439,6 +446,7 @@ void commit_drop(struct sched *s, struct exec *x); /* pulls of this executor, NU
 /* fail.c: attempts that failed, outputs that are lost */
 void fail_report(struct sched *s, struct stage *st, struct exec *x, const struct rec_report *r);
 void fail_outputs_of(struct sched *s, struct exec *x);
+void fail_rerun(struct sched *s, struct stage *map); /* its lost outputs are made again */
 /* An attempt ended, and it counts for nothing: why is only kept, for when a task never comes to its end. */
 void fail_void(struct stage *st, uint32_t part, uint32_t attempt, const struct exec *x, enum cause cause,
                struct bytes words);

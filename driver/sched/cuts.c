@@ -5,6 +5,7 @@
  */
 #include "driver/sched/core.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,7 @@ static void thin(struct stage *map)
     map->sample_stride *= 2;
 }
 
-static void add_samples(struct job *j, struct stage *map, const struct rec_report *r)
+static void add_samples(struct stage *map, const struct rec_report *r)
 {
     for (uint32_t i = 0; i < r->samples.n; i++) {
         if (map->nsamples_seen++ % map->sample_stride)
@@ -38,7 +39,7 @@ static void add_samples(struct job *j, struct stage *map, const struct rec_repor
         if (map->samples.n / sizeof(struct sample) >= SAMPLES_MAX)
             thin(map);
         uint64_t weight = (r->out_bytes / r->samples.n + 1) * map->sample_stride;
-        struct sample sample = { arena_bytes(&j->arena, r->samples.v[i].key), weight };
+        struct sample sample = { arena_bytes(&map->arena, r->samples.v[i].key), weight };
         buf_put(&map->samples, &sample, sizeof sample);
     }
 }
@@ -53,8 +54,8 @@ void cuts_add(struct job *j, struct stage *map, const struct rec_report *r)
     j->bytes_shuffled += r->out_bytes;
     if (map->spec->kind == STAGE_HASH)
         add_sizes(map, r->sizes);
-    else
-        add_samples(j, map, r);
+    else if (map->spec->kind == STAGE_RANGE)
+        add_samples(map, r);
 }
 
 /* ---- hash: ranges of buckets -------------------------------------------------------------- */
@@ -66,25 +67,34 @@ static struct rec_cut bound(struct arena *a, uint32_t bucket)
     return (struct rec_cut){ { arena_copy(a, be, sizeof be), sizeof be } };
 }
 
-static uint32_t by_size(struct arena *a, const struct stage *map, uint64_t aim, struct rec_cut *cuts)
+static uint64_t bucket_bytes(const struct stage *map, const struct stage *other, uint32_t b)
+{
+    return map->bucket_bytes[b] + (other ? other->bucket_bytes[b] : 0);
+}
+
+static uint32_t by_size(struct arena *a, const struct stage *map, const struct stage *other, uint64_t aim,
+                        struct rec_cut *cuts)
 {
     uint32_t n = 0;
     uint64_t sum = 0;
     cuts[n++] = bound(a, 0);
     for (uint32_t b = 0; b < map->spec->buckets; b++) {
-        if (sum && sum + map->bucket_bytes[b] > aim) {
+        uint64_t bytes = bucket_bytes(map, other, b);
+        if (sum && sum + bytes > aim) {
             cuts[n++] = bound(a, b);
             sum = 0;
         }
-        sum += map->bucket_bytes[b];
+        sum += bytes;
     }
     cuts[n] = bound(a, map->spec->buckets);
     return n;
 }
 
-static void form_hash(struct arena *a, const struct sched *s, const struct stage *map, uint32_t named,
-                      struct input *out)
+/* `other`: of a join, whose two sides are cut alike; NULL: there is none. */
+static void form_hash(struct arena *a, const struct sched *s, const struct stage *map,
+                      const struct stage *other, uint32_t named, struct input *out)
 {
+    assert(!other || (other->spec->kind == STAGE_HASH && other->spec->buckets == map->spec->buckets));
     uint32_t most = named ? named : map->spec->buckets;
     struct rec_cut *cuts = arena_alloc(a, (most + 1ull) * sizeof *cuts);
     out->ntasks = named;
@@ -92,7 +102,7 @@ static void form_hash(struct arena *a, const struct sched *s, const struct stage
         for (uint64_t i = 0; i <= named; i++)
             cuts[i] = bound(a, (uint32_t)(i * map->spec->buckets / named));
     else
-        out->ntasks = by_size(a, map, s->config.reduce_bytes, cuts);
+        out->ntasks = by_size(a, map, other, s->config.reduce_bytes, cuts);
     out->cuts = cuts;
     out->ncuts = out->ntasks + 1;
 }
@@ -142,19 +152,23 @@ static void form_range(struct arena *a, const struct sched *s, struct stage *map
         qsort(v, n, sizeof *v, by_key);
     struct rec_cut *cuts = arena_alloc(a, wanted * sizeof *cuts);
     out->ncuts = quantiles(v, n, wanted, named, cuts);
+    for (uint32_t i = 0; i < out->ncuts; i++) /* the stage may outlive the shuffle */
+        cuts[i].key = arena_bytes(a, cuts[i].key);
     out->cuts = cuts;
     out->ntasks = out->ncuts + 1;
 }
 
-void cuts_form(struct job *j, const struct sched *s, const struct stage_input *in, struct input *out)
+void cuts_form(const struct sched *s, const struct stage_input *in, struct arena *a, struct input *out)
 {
-    struct stage *map;
     *out = (struct input){ .ntasks = in->ntasks };
     if (in->shuffle == STAGE_NO_SHUFFLE)
         return;
-    map = &j->stages[in->shuffle];
+    struct stage *map = s->job->stages[in->shuffle];
+    const struct stage *other = in->other == in->shuffle ? NULL : s->job->stages[in->other];
     if (map->spec->kind == STAGE_HASH)
-        form_hash(&j->arena, s, map, in->ntasks, out);
+        form_hash(a, s, map, other, in->ntasks, out);
+    else if (map->spec->kind == STAGE_RANGE)
+        form_range(a, s, map, in->ntasks, out);
     else
-        form_range(&j->arena, s, map, in->ntasks, out);
+        out->ntasks = map->ntasks;
 }

@@ -21,8 +21,7 @@ static void output_lost(struct sched *s, struct stage *map, uint32_t part)
     s->execs[t->exec]->outputs--;
 }
 
-/* Those of `map` that are dead run again. */
-static void rerun(struct sched *s, struct stage *map)
+void fail_rerun(struct sched *s, struct stage *map)
 {
     struct job *j = s->job;
     struct sched_event *e = sched_event_add(s, "maps.lost");
@@ -38,39 +37,6 @@ static void rerun(struct sched *s, struct stage *map)
         j->reruns++;
         attempt_again(s, map, i, t->flags & TASK_AVOID);
     }
-    j->dirty = true;
-}
-
-/* Its tasks can't be done before its inputs are whole again: those that have not begun come back. */
-static void call_back(struct sched *s, const struct stage *st)
-{
-    struct msg_recall m = { .app = s->config.app, .stage = st->number, .count = UINT32_MAX };
-    for (uint32_t i = 0; st->sent && i < s->nexecs; i++)
-        if (s->execs[i]->attached && s->execs[i]->in_flight) {
-            s->execs[i]->recalled_ns = s->now;
-            links_send(s, s->execs[i], MSG_RECALL, &m);
-        }
-}
-
-/* Lost outputs that a stage still has to read are made again; children before parents, because
- * a child that must make outputs again needs its own inputs for it. */
-static void rerun_needed(struct sched *s)
-{
-    struct job *j = s->job;
-    for (uint32_t i = j->spec->nstages; i-- > 0;) {
-        const struct stage *st = &j->stages[i];
-        bool called = false;
-        for (uint32_t k = 0; k < st->spec->ninputs && !stages_whole(st); k++) {
-            uint32_t parent = st->spec->inputs[k].shuffle;
-            if (parent == STAGE_NO_SHUFFLE || j->stages[parent].dead == 0 ||
-                FERRO_PLANT(sched_maps_not_rerun))
-                continue;
-            rerun(s, &j->stages[parent]);
-            if (st->begun && !called)
-                call_back(s, st);
-            called = true;
-        }
-    }
 }
 
 void fail_outputs_of(struct sched *s, struct exec *x)
@@ -78,14 +44,14 @@ void fail_outputs_of(struct sched *s, struct exec *x)
     if (!s->job || s->job->ended || x->outputs == 0)
         return;
     for (uint32_t i = 0; i < s->job->spec->nstages; i++) {
-        struct stage *map = &s->job->stages[i];
+        struct stage *map = s->job->stages[i];
         for (uint32_t p = 0; map->begun && map->out_bytes && p < map->ntasks; p++) {
             const struct task *t = &map->tasks[p];
             if (t->state == TASK_DONE && t->exec == x->index && map->out_bytes[p] && !(t->flags & TASK_DEAD))
                 output_lost(s, map, p);
         }
     }
-    rerun_needed(s);
+    s->job->dirty = true;
 }
 
 /* ---- the story ------------------------------------------------------------------------------ */
@@ -254,8 +220,8 @@ static struct stage *fetched_from(struct sched *s, const struct stage *st, const
 {
     struct stage *map =
         r->fetch_stage < UINT32_MAX && r->fetch_attempt ? jobs_stage(s, (uint32_t)r->fetch_stage) : NULL;
-    for (uint32_t k = 0; map && k < st->spec->ninputs; k++)
-        if (st->spec->inputs[k].shuffle == map->index && r->fetch_part < map->ntasks)
+    for (uint32_t i = 0; map && i < stages_edges(st->spec); i++)
+        if (stages_edge(st->spec, i) == map->index && r->fetch_part < map->ntasks)
             return map;
     return NULL;
 }
@@ -271,7 +237,7 @@ static void fetch_failed(struct sched *s, struct exec *x, const struct rec_repor
         return; /* it is being made again, or was */
     output_lost(s, map, part);
     t->flags |= TASK_AVOID;
-    rerun_needed(s);
+    s->job->dirty = true;
 }
 
 /* A block of ours that did not get there: our connections' fault, unless we can't read it ourselves. */

@@ -18,16 +18,12 @@ void jobs_run(struct sched *s, const struct job_spec *spec)
     if (!j)
         abort();
     j->spec = spec;
-    j->stages = calloc(spec->nstages + 1u, sizeof *j->stages);
-    j->active = calloc(spec->nstages + 1u, sizeof *j->active);
+    j->stages = calloc(spec->nstages + 1u, sizeof(struct stage *));
+    j->active = calloc(spec->nstages + 1u, sizeof(struct stage *));
     if (!j->stages || !j->active)
         abort();
-    for (uint32_t i = 0; i < spec->nstages; i++) {
-        j->stages[i].spec = &spec->stages[i];
-        j->stages[i].index = i;
-        j->stages[i].number = s->next_stage + i;
-    }
-    s->next_stage += spec->nstages;
+    for (uint32_t i = 0; i < spec->nstages; i++)
+        j->stages[i] = stages_new(&spec->stages[i], i, s->next_stage++);
     s->job = j;
     j->dirty = true;
     sched_event_add(s, "job.begun")->count = spec->nstages;
@@ -41,9 +37,14 @@ struct stage *jobs_stage(const struct sched *s, uint32_t number)
 {
     uint32_t base = s->job ? s->next_stage - s->job->spec->nstages : 0;
     if (!s->job || number < base || number - base >= s->job->spec->nstages ||
-        !s->job->stages[number - base].begun)
+        !s->job->stages[number - base]->begun)
         return NULL;
-    return &s->job->stages[number - base];
+    return s->job->stages[number - base];
+}
+
+struct stage *jobs_last(const struct job *j)
+{
+    return j->spec->nstages ? j->stages[j->spec->nstages - 1] : NULL;
 }
 
 void jobs_end(struct sched *s, int code, const char *fmt, ...)
@@ -67,11 +68,10 @@ void jobs_free(struct job **jp)
     if (!j)
         return;
     for (uint32_t i = 0; i < j->spec->nstages; i++)
-        stages_fini(&j->stages[i]);
+        stages_free(&j->stages[i]);
     free(j->stages);
     free(j->active);
     buf_fini(&j->story);
-    arena_fini(&j->arena);
     free(j);
 }
 
@@ -88,25 +88,54 @@ static void say_done(struct sched *s, struct stage *st)
     e->words = st->spec->name;
 }
 
+/* What runs: the last stage is needed, and all that a needed one reads until it is whole; what is lost of a
+ * needed one's outputs is made again.  What is read comes before what reads it, so that one walk back finds all. */
+static void find_needed(struct sched *s)
+{
+    const struct job *j = s->job;
+    for (uint32_t i = 0; i < j->spec->nstages; i++)
+        j->stages[i]->needed = i == j->spec->nstages - 1;
+    for (uint32_t i = j->spec->nstages; i-- > 0;) {
+        struct stage *st = j->stages[i];
+        if (st->needed && st->dead && !FERRO_PLANT(sched_maps_not_rerun))
+            fail_rerun(s, st);
+        for (uint32_t k = 0; st->needed && !stages_whole(st) && k < stages_edges(st->spec); k++)
+            if (stages_edge(st->spec, k) != STAGE_NO_SHUFFLE)
+                j->stages[stages_edge(st->spec, k)]->needed = true;
+    }
+}
+
+/* Its tasks can't be done before what it reads is whole again: those that have not begun come back. */
+static void call_back(struct sched *s, const struct stage *st)
+{
+    struct msg_recall m = { .app = s->config.app, .stage = st->number, .count = UINT32_MAX };
+    for (uint32_t i = 0; st->sent && i < s->nexecs; i++)
+        if (s->execs[i]->attached && s->execs[i]->in_flight) {
+            s->execs[i]->recalled_ns = s->now;
+            links_send(s, s->execs[i], MSG_RECALL, &m);
+        }
+}
+
 static void look_at(struct sched *s, struct stage *st)
 {
     struct job *j = s->job;
     bool ready = stages_ready(j, st);
-    if (ready && !st->begun)
+    if (ready && st->needed && !st->begun)
         stages_begin(s, st);
-    if (!st->begun || j->ended)
+    if (j->ended)
         return;
-    if (ready && st->gated) /* its inputs have moved */
+    if (st->begun && ready && st->gated) /* its inputs have moved */
         st->version += !FERRO_PLANT(sched_version_not_raised);
-    st->gated = !ready;
-    if (stages_whole(st)) {
-        j->ndone++;
+    if (st->begun && !ready && !st->gated)
+        call_back(s, st);
+    st->gated = st->begun && !ready;
+    if (stages_whole(st))
         say_done(s, st);
-    } else {
+    else
         st->said = false;
-        if (ready)
-            j->active[j->nactive++] = st;
-    }
+    j->ndone += stages_whole(st) || !st->needed;
+    if (st->needed && ready && !stages_whole(st))
+        j->active[j->nactive++] = st;
 }
 
 static void look_at_all(struct sched *s)
@@ -114,8 +143,9 @@ static void look_at_all(struct sched *s)
     struct job *j = s->job;
     j->dirty = false;
     j->nactive = j->ndone = 0;
+    find_needed(s);
     for (uint32_t i = 0; i < j->spec->nstages && !j->ended; i++)
-        look_at(s, &j->stages[i]);
+        look_at(s, j->stages[i]);
     s->rebalance = true;
 }
 
@@ -162,7 +192,7 @@ static void free_blocks(struct sched *s, struct exec *x)
 static void forget_pulled(struct sched *s, const struct job *j)
 {
     struct io_work *w;
-    const struct stage *last = &j->stages[j->spec->nstages - 1];
+    const struct stage *last = jobs_last(j);
     bool save = last->spec->kind == STAGE_SAVE;
     if (!j->pulled && !(save && j->code))
         return;
@@ -203,8 +233,8 @@ void jobs_settle(struct sched *s)
         return;
     if (j->dirty && !j->ended && !j->committing)
         look_at_all(s);
-    if (!j->ended && !j->committing && j->ndone == j->spec->nstages) {
-        const struct stage *last = &j->stages[j->spec->nstages - 1];
+    const struct stage *last = jobs_last(j);
+    if (last && !j->ended && !j->committing && stages_whole(last)) {
         if (last->spec->kind == STAGE_SAVE)
             start_commit(s, last);
         else

@@ -269,7 +269,7 @@ uint64_t sched_deadline(const struct sched *s)
 
 static void progress_of_job(const struct sched *s, const struct job *j, struct sched_progress *out)
 {
-    const struct stage *st = j->nactive ? j->active[0] : &j->stages[j->spec->nstages - 1];
+    const struct stage *st = j->nactive ? j->active[0] : jobs_last(j);
     out->stages = j->spec->nstages;
     out->stages_done = j->ndone;
     out->stage = st->number;

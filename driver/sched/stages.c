@@ -4,6 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct stage *stages_new(const struct stage_spec *spec, uint32_t index, uint32_t number)
+{
+    struct stage *st = calloc(1, sizeof *st);
+    if (!st)
+        abort();
+    st->spec = spec;
+    st->index = index;
+    st->number = number;
+    return st;
+}
+
 bool stages_whole(const struct stage *st)
 {
     return st->begun && st->done == st->ntasks;
@@ -11,7 +22,7 @@ bool stages_whole(const struct stage *st)
 
 bool stages_is_map(const struct stage *st)
 {
-    return st->spec->kind == STAGE_HASH || st->spec->kind == STAGE_RANGE;
+    return st->spec->kind != STAGE_RESULT && st->spec->kind != STAGE_SAVE;
 }
 
 bool stages_has_source(const struct stage *st)
@@ -22,11 +33,24 @@ bool stages_has_source(const struct stage *st)
     return false;
 }
 
+uint32_t stages_edges(const struct stage_spec *spec)
+{
+    return 2 * spec->ninputs + spec->nsides;
+}
+
+uint32_t stages_edge(const struct stage_spec *spec, uint32_t i)
+{
+    if (i >= 2 * spec->ninputs)
+        return spec->sides[i - 2 * spec->ninputs];
+    const struct stage_input *in = &spec->inputs[i / 2];
+    return i % 2 ? in->other : in->shuffle;
+}
+
 bool stages_ready(const struct job *j, const struct stage *st)
 {
-    for (uint32_t i = 0; i < st->spec->ninputs; i++) {
-        uint32_t parent = st->spec->inputs[i].shuffle;
-        if (parent != STAGE_NO_SHUFFLE && !stages_whole(&j->stages[parent]))
+    for (uint32_t i = 0; i < stages_edges(st->spec); i++) {
+        uint32_t parent = stages_edge(st->spec, i);
+        if (parent != STAGE_NO_SHUFFLE && !stages_whole(j->stages[parent]))
             return false;
     }
     return true;
@@ -70,9 +94,9 @@ void stages_begin(struct sched *s, struct stage *st)
     uint64_t ntasks = 0;
     st->begun = true;
     st->version = 1;
-    st->inputs = arena_alloc(&j->arena, (st->spec->ninputs + 1ull) * sizeof *st->inputs);
+    st->inputs = arena_alloc(&st->arena, (st->spec->ninputs + 1ull) * sizeof *st->inputs);
     for (uint32_t i = 0; i < st->spec->ninputs; i++) {
-        cuts_form(j, s, &st->spec->inputs[i], &st->inputs[i]);
+        cuts_form(s, &st->spec->inputs[i], &st->arena, &st->inputs[i]);
         ntasks += st->inputs[i].ntasks;
     }
     if (ntasks > TASKS_MAX) {
@@ -122,28 +146,67 @@ static void place_maps(struct sched *s, struct places *p, const struct stage *ma
     }
 }
 
-/* A shuffle that two inputs read is listed once. */
-static bool seen_before(const struct stage_spec *spec, uint32_t input)
+static int by_number(const void *pa, const void *pb)
 {
-    for (uint32_t i = 0; i < input; i++)
-        if (spec->inputs[i].shuffle == spec->inputs[input].shuffle)
-            return true;
-    return false;
+    const struct stage *a = *(struct stage *const *)pa, *b = *(struct stage *const *)pb;
+    return (a->number > b->number) - (a->number < b->number);
+}
+
+/* What it reads, each stage once, by number: so is STAGE.maps ordered. */
+static struct stage **read_by(const struct job *j, const struct stage *st, struct arena *a, uint32_t *n)
+{
+    struct stage **out = arena_alloc(a, (j->spec->nstages + 1ull) * sizeof(struct stage *));
+    bool *seen = arena_alloc(a, j->spec->nstages + 1ull);
+    *n = 0;
+    for (uint32_t i = 0; i < stages_edges(st->spec); i++) {
+        uint32_t parent = stages_edge(st->spec, i);
+        if (parent == STAGE_NO_SHUFFLE || seen[parent])
+            continue;
+        seen[parent] = true;
+        out[(*n)++] = j->stages[parent];
+    }
+    qsort(out, *n, sizeof *out, by_number);
+    return out;
 }
 
 static void place_all(struct sched *s, const struct stage *st, struct arena *a, struct places *p)
 {
-    const struct stage_spec *spec = st->spec;
     uint64_t nmaps = 0;
-    for (uint32_t i = 0; i < spec->ninputs; i++)
-        nmaps +=
-            spec->inputs[i].shuffle != STAGE_NO_SHUFFLE ? s->job->stages[spec->inputs[i].shuffle].ntasks : 0;
+    uint32_t n;
+    struct stage **read = read_by(s->job, st, a, &n);
+    for (uint32_t i = 0; i < n; i++)
+        nmaps += read[i]->ntasks;
     p->peer_of = arena_alloc(a, (s->nexecs + 1ull) * sizeof *p->peer_of);
     p->peers = arena_alloc(a, (s->nexecs + 1ull) * sizeof *p->peers);
     p->maps = arena_alloc(a, (nmaps + 1) * sizeof *p->maps);
-    for (uint32_t i = 0; i < spec->ninputs; i++)
-        if (spec->inputs[i].shuffle != STAGE_NO_SHUFFLE && !seen_before(spec, i))
-            place_maps(s, p, &s->job->stages[spec->inputs[i].shuffle]);
+    for (uint32_t i = 0; i < n; i++)
+        place_maps(s, p, read[i]);
+}
+
+static uint32_t number_of(const struct job *j, uint32_t index)
+{
+    return index == STAGE_NO_SHUFFLE ? UINT32_MAX : j->stages[index]->number;
+}
+
+static struct rec_input *list_inputs(const struct job *j, const struct stage *st, struct arena *a)
+{
+    struct rec_input *inputs = arena_alloc(a, (st->spec->ninputs + 1ull) * sizeof *inputs);
+    for (uint32_t i = 0; i < st->spec->ninputs; i++) {
+        inputs[i].ntasks = st->inputs[i].ntasks;
+        inputs[i].shuffle = number_of(j, st->spec->inputs[i].shuffle);
+        inputs[i].other = number_of(j, st->spec->inputs[i].other);
+        inputs[i].cuts.v = st->inputs[i].cuts;
+        inputs[i].cuts.n = st->inputs[i].ncuts;
+    }
+    return inputs;
+}
+
+static struct rec_num *list_sides(const struct job *j, const struct stage *st, struct arena *a)
+{
+    struct rec_num *sides = arena_alloc(a, (st->spec->nsides + 1ull) * sizeof *sides);
+    for (uint32_t i = 0; i < st->spec->nsides; i++)
+        sides[i].n = number_of(j, st->spec->sides[i]);
+    return sides;
 }
 
 static void build(struct sched *s, struct stage *st)
@@ -153,15 +216,6 @@ static void build(struct sched *s, struct stage *st)
     struct arena a = { 0 };
     struct places p = { 0 };
     place_all(s, st, &a, &p);
-    struct rec_input *inputs = arena_alloc(&a, (st->spec->ninputs + 1ull) * sizeof *inputs);
-    for (uint32_t i = 0; i < st->spec->ninputs; i++) {
-        uint32_t parent = st->spec->inputs[i].shuffle;
-        inputs[i].ntasks = st->inputs[i].ntasks;
-        inputs[i].shuffle = parent == STAGE_NO_SHUFFLE ? UINT32_MAX : s->job->stages[parent].number;
-        inputs[i].other = inputs[i].shuffle;
-        inputs[i].cuts.v = st->inputs[i].cuts;
-        inputs[i].cuts.n = st->inputs[i].ncuts;
-    }
     struct msg_stage m = {
         .app = s->config.app,
         .stage = st->number,
@@ -170,7 +224,8 @@ static void build(struct sched *s, struct stage *st)
         .spread = s->spread,
         .body = st->spec->body,
         .libs = { s->config.libs, s->config.nlibs },
-        .inputs = { inputs, st->spec->ninputs },
+        .inputs = { list_inputs(s->job, st, &a), st->spec->ninputs },
+        .sides = { list_sides(s->job, st, &a), st->spec->nsides },
         .peers = { p.peers, p.npeers },
         .maps = { p.maps, p.nmaps },
         .save_dir = bytes_of(save ? spec->save_dir : ""),
@@ -219,8 +274,10 @@ void stages_raise(struct sched *s)
         s->job->active[i]->version++;
 }
 
-void stages_fini(struct stage *st)
+void stages_free(struct stage **sp)
 {
+    struct stage *st = *sp;
+    *sp = NULL;
     MAP_EACH(&st->failed, i)
         fail_forget(st, (uint32_t)map_key(&st->failed, i));
     map_fini(&st->failed);
@@ -232,8 +289,10 @@ void stages_fini(struct stage *st)
     spans_fini(&st->copying);
     buf_fini(&st->samples);
     buf_fini(&st->frame);
+    arena_fini(&st->arena);
     free(st->tasks);
     free(st->out_bytes);
     free(st->rows);
     free(st->bucket_bytes);
+    free(st);
 }

@@ -58,7 +58,7 @@ const char *inside_sched_bounds(const struct sched *s)
     if (s->pullings.n > PULLS_WAITING_MAX + AHEAD_MAX * s->nexecs)
         return "too many results wait to be pulled";
     for (uint32_t i = 0; s->job && !s->job->ended && i < s->job->spec->nstages && !wrong; i++)
-        wrong = s->job->stages[i].ntasks > LARGE_STAGE ? NULL : stage_wrong(&s->job->stages[i]);
+        wrong = s->job->stages[i]->ntasks > LARGE_STAGE ? NULL : stage_wrong(s->job->stages[i]);
     return wrong;
 }
 

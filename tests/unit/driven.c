@@ -73,6 +73,8 @@ void driven_succeed(struct driven *w, uint32_t k, struct rec_run run)
     memset(sizes, 200, sizeof sizes);
     if (kind == 'm')
         r.out_bytes = 1000, r.sizes = (struct bytes){ sizes, sizeof sizes };
+    else if (kind == 'c') /* rows, or a table */
+        r.out_bytes = 1000;
     else if (kind == 'r')
         r.result = (struct bytes){ (const uint8_t *)"result", 6 };
     else if (kind == 's')

@@ -170,6 +170,10 @@ static void input_cuts(struct job_run *j, const struct stage_spec *spec, const s
         in->cuts.n = in->ntasks + 1;
         return;
     }
+    if (spec->kind != STAGE_RANGE) { /* partition by partition */
+        in->ntasks = of->ntasks;
+        return;
+    }
     struct rec_cut *samples = (struct rec_cut *)of->samples.p;
     size_t n = of->samples.n / sizeof *samples;
     if (n)
@@ -181,13 +185,21 @@ static void input_cuts(struct job_run *j, const struct stage_spec *spec, const s
     in->cuts.n = in->ntasks - 1;
 }
 
-/* Does an input before input `n` read the same shuffle? */
-static bool is_known(const struct stage_spec *spec, uint32_t n)
+/* The outputs of that stage, once. */
+static void maps_add(const struct ran *of, struct buf *maps)
 {
-    uint32_t i = 0;
-    while (i < n && spec->inputs[i].shuffle != spec->inputs[n].shuffle)
-        i++;
-    return i < n;
+    const struct rec_map *m = (const struct rec_map *)maps->p;
+    for (size_t i = 0; i < maps->n / sizeof *m; i++)
+        if (m[i].stage == of->number)
+            return;
+    buf_put(maps, of->maps.p, of->maps.n);
+}
+
+static int by_place(const void *pa, const void *pb)
+{
+    const struct rec_map *a = pa, *b = pb;
+    return a->stage != b->stage ? (a->stage > b->stage) - (a->stage < b->stage)
+                                : (a->part > b->part) - (a->part < b->part);
 }
 
 static void inputs_make(struct job_run *j, uint32_t stage, struct rec_input *inputs, struct buf *maps)
@@ -196,18 +208,23 @@ static void inputs_make(struct job_run *j, uint32_t stage, struct rec_input *inp
     struct ran *ran = &j->ran[stage];
     for (uint32_t i = 0; i < spec->ninputs; i++) {
         const struct stage_input *in = &spec->inputs[i];
-        inputs[i] = (struct rec_input){ .ntasks = in->ntasks, .shuffle = UINT32_MAX };
+        inputs[i] = (struct rec_input){ .ntasks = in->ntasks, .shuffle = UINT32_MAX, .other = UINT32_MAX };
         if (in->shuffle != STAGE_NO_SHUFFLE) {
             const struct ran *of = &j->ran[in->shuffle];
             uint32_t open = j->l->config.reduce_tasks ? j->l->config.reduce_tasks : 3;
             inputs[i].ntasks = in->ntasks ? in->ntasks : open;
             inputs[i].shuffle = of->number;
+            inputs[i].other = j->ran[in->other].number;
             input_cuts(j, &j->job->stages[in->shuffle], of, &inputs[i]);
-            if (!is_known(spec, i))
-                buf_put(maps, of->maps.p, of->maps.n);
+            maps_add(of, maps);
+            maps_add(&j->ran[in->other], maps);
         }
         ran->ntasks += inputs[i].ntasks;
     }
+    for (uint32_t i = 0; i < spec->nsides; i++)
+        maps_add(&j->ran[spec->sides[i]], maps);
+    if (maps->n)
+        qsort(maps->p, maps->n / sizeof(struct rec_map), sizeof(struct rec_map), by_place);
 }
 
 static void stage_frame(struct job_run *j, uint32_t stage, struct buf *frame)
@@ -218,6 +235,9 @@ static void stage_frame(struct job_run *j, uint32_t stage, struct buf *frame)
                              .data = bytes_of("127.0.0.1:1"),
                              .root = bytes_of(j->l->dir) };
     struct buf maps = { 0 };
+    struct rec_num *sides = arena_alloc(&j->arena, (spec->nsides + 1u) * sizeof *sides);
+    for (uint32_t i = 0; i < spec->nsides; i++)
+        sides[i].n = j->ran[spec->sides[i]].number;
     j->ran[stage].number = j->l->stages++;
     inputs_make(j, stage, inputs, &maps);
     struct msg_stage m = {
@@ -225,6 +245,7 @@ static void stage_frame(struct job_run *j, uint32_t stage, struct buf *frame)
         .stage = j->ran[stage].number,
         .body = spec->body,
         .inputs = { inputs, spec->ninputs },
+        .sides = { sides, spec->nsides },
         .peers = { &peer, 1 },
         .maps = { (struct rec_map *)maps.p, (uint32_t)(maps.n / sizeof(struct rec_map)) },
         .save_dir = bytes_of(spec->kind == STAGE_SAVE ? j->job->save_dir : ""),

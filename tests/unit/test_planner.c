@@ -103,6 +103,85 @@ static int shared(fe_app *app, int argc, char **argv)
     return 0;
 }
 
+static fe_set *over(fe_set *left, enum op_code op)
+{
+    fe_set *s = set_new(left->app, op, "join", FERRO_PLACE("pair"), FERRO_I64, FERRO_TEXT);
+    s->child[0] = left;
+    s->node.fn = 1;
+    return s;
+}
+
+static int joins(fe_app *app, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    fe_set *left = fe_map(fe_range(app, 0, 10, 5), words, FERRO_I64, FERRO_F64);
+    fe_set *join = over(left, OP_JOIN);
+    join->child[1] = fe_sum_by_key(left);
+    join->parts = 7;
+    cut(fe_union(join, join), OP_COUNT, STAGE_RESULT);
+    cr_assert_eq(job.nstages, 4);
+    ops_are(0, "range map shuffle");
+    ops_are(1, "range map shuffle"); /* of sum_by_key */
+    ops_are(2, "reduce_by_key shuffle");
+    ops_are(3, "join join union count");
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(job.stages[2 * i].kind, STAGE_HASH);
+        cr_assert_eq(job.stages[2 * i].buckets, 7);
+        cr_assert_eq(plans[2 * i].nodes[plans[2 * i].n - 1].fn, 0);
+        cr_assert_eq(job.stages[3].inputs[i].ntasks, 7);
+        cr_assert_eq(job.stages[3].inputs[i].shuffle, 0);
+        cr_assert_eq(job.stages[3].inputs[i].other, 2);
+    }
+    cr_assert_str_eq(job.stages[3].name, "pair pair");
+    return 0;
+}
+
+static int tables(fe_app *app, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    fe_set *left = fe_map(fe_range(app, 0, 10, 5), words, FERRO_I64, FERRO_F64);
+    fe_set *first = over(left, OP_PROBE), *second = over(first, OP_PROBE);
+    first->side = left;
+    second->side = fe_filter(left, keep);
+    cut(second, OP_COUNT, STAGE_RESULT);
+    cr_assert_eq(job.nstages, 5);
+    ops_are(0, "range map shuffle");
+    ops_are(1, "shuffle table");
+    ops_are(2, "range map filter shuffle");
+    ops_are(3, "shuffle table");
+    ops_are(4, "range map join join count");
+    cr_assert_eq(job.stages[1].kind, STAGE_TABLE);
+    cr_assert_eq(job.stages[1].inputs[0].shuffle, 0);
+    cr_assert_eq(plans[1].nodes[1].value, FERRO_F64);
+    cr_assert_eq(job.stages[4].ninputs, 1);
+    cr_assert_eq(job.stages[4].nsides, 2);
+    cr_assert_eq(job.stages[4].sides[0], 1);
+    cr_assert_eq(job.stages[4].sides[1], 3);
+    cr_assert_eq(plans[4].nodes[2].side, 0);
+    cr_assert_eq(plans[4].nodes[3].side, 1);
+    return 0;
+}
+
+static int cached(fe_app *app, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    fe_set *lines = fe_map(fe_range(app, 0, 10, 5), words, FERRO_I64, FERRO_F64);
+    fe_set *rows = over(lines, OP_READ_ROWS), copy;
+    rows->node.fn = 0;
+    rows->keep = 3;
+    copy = *rows;
+    cut(fe_union(fe_filter(rows, keep), &copy), OP_COUNT, STAGE_RESULT);
+    cr_assert_eq(job.nstages, 2); /* what is cached is made once */
+    ops_are(0, "range map cache");
+    ops_are(1, "cache filter cache union count");
+    cr_assert_eq(job.stages[0].kind, STAGE_ROWS);
+    cr_assert_eq(job.stages[0].keep, 3);
+    cr_assert_eq(job.stages[1].keep, 0);
+    cr_assert_eq(job.stages[1].inputs[1].shuffle, 0);
+    cr_assert_eq(job.stages[1].inputs[1].ntasks, 0);
+    return 0;
+}
+
 static int too_deep(fe_app *app, int argc, char **argv)
 {
     (void)argc, (void)argv;
@@ -146,6 +225,21 @@ Test(planner, shuffles_cut)
 Test(planner, a_shuffle_is_written_once)
 {
     run(shared);
+}
+
+Test(planner, a_join_has_a_shuffle_a_side)
+{
+    run(joins);
+}
+
+Test(planner, tables_are_made_beside_the_stage_that_probes_them)
+{
+    run(tables);
+}
+
+Test(planner, what_is_cached_is_a_stage_of_its_own)
+{
+    run(cached);
 }
 
 Test(planner, limits)
