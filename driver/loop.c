@@ -54,6 +54,7 @@ struct loop {
     struct staging *staging; /* of its output */
     bool job_ended;          /* and main is told once no file work is under way */
     int job_code;
+    uint64_t job_rows;
     struct error story;   /* of the last job that failed */
     char said[256];       /* the scheduler's last error: a story that is the same isn't told again */
     char last_words[512]; /* the last that main said: its thread's, until it has ended */
@@ -179,6 +180,7 @@ static void on_job_ended(struct loop *l, const struct sched_ended *ended)
     char words[128];
     l->job_ended = true;
     l->job_code = ended->code || l->results.full ? -1 : 0;
+    l->job_rows = ended->rows;
     sched_progress(l->core, &s);
     progress_end(l->progress, &s, l->job_code == 0);
     snprintf(words, sizeof words,
@@ -194,7 +196,7 @@ static void on_job_ended(struct loop *l, const struct sched_ended *ended)
 /* Main is told when the files are as they will stay. */
 static void job_settle(struct loop *l)
 {
-    struct job_outcome outcome = { .code = l->job_code };
+    struct job_outcome outcome = { .code = l->job_code, .rows = l->job_rows };
     if (!l->job || !l->job_ended || disk_pending(l->disk))
         return;
     if (l->staging) {

@@ -288,6 +288,6 @@ void ferro_stage_run(struct task_stage *s, uint32_t part, uint32_t attempt, stru
     part_run(s);
     if (s->run.failed)
         report_failed(report);
-    *plain = report->cause == CAUSE_OK && !report->out_bytes && !report->rows && !report->bytes_read &&
-             !report->flags && !report->sizes.n && !report->samples.n && !report->result.n;
+    *plain = report->cause == CAUSE_OK && !report->out_bytes && !report->bytes_read && !report->flags &&
+             !report->sizes.n && !report->samples.n && !report->result.n;
 }

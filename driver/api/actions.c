@@ -92,16 +92,7 @@ int fe_count_at(fe_set *set, int64_t *out, fe_place place)
     if (!out)
         return action_fail(&a, "there is no place for the result: `out` is NULL");
     int failed = action_plan(&a, STAGE_RESULT) || action_go(&a);
-    *out = 0;
-    for (uint64_t i = 0; !failed && i < a.outcome.nresults; i++) {
-        struct bytes r = a.outcome.results[i];
-        int64_t count = 0; /* a partition without records says nothing */
-        if (r.n == sizeof count)
-            memcpy(&count, r.p, sizeof count);
-        else if (r.n)
-            failed = action_fail(&a, "a partition's count has %u bytes", r.n);
-        *out += count;
-    }
+    *out = failed ? 0 : (int64_t)a.outcome.rows;
     action_end(&a);
     return failed ? -1 : 0;
 }

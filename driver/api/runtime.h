@@ -14,6 +14,7 @@
 struct job_outcome {
     int code; /* 0, or -1: `words` says why (already printed for people) */
     struct error why;
+    uint64_t rows;     /* that the tasks of its last stage put out, each task counted once */
     uint64_t nresults; /* results in partition order; each malloc'd, freed by runtime->release */
     struct bytes *results;
 };

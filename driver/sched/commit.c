@@ -309,3 +309,12 @@ void commit_success(struct sched *s, struct stage *st, struct exec *x, const str
     else
         commit_result(s, st, x, r);
 }
+
+void commit_run(struct sched *s, struct stage *st, struct exec *x, const struct rec_success *r)
+{
+    struct rec_report ok = { .stage = r->stage, .attempt = r->attempt, .rows = r->rows };
+    for (uint32_t i = 0; i < r->count && !s->job->ended; i++) {
+        ok.part = r->first + i;
+        commit_success(s, st, x, &ok);
+    }
+}

@@ -438,6 +438,8 @@ void done_on_attached(struct sched *s, struct exec *x, const struct msg_attached
 
 /* commit.c: the first success counts */
 void commit_success(struct sched *s, struct stage *st, struct exec *x, const struct rec_report *r);
+void commit_run(struct sched *s, struct stage *st, struct exec *x,
+                const struct rec_success *r); /* of parts that the stage has */
 void commit_pull_ended(struct sched *s, const struct pull_result *r);
 void commit_io_done(struct sched *s, const struct io_work *w, int64_t result);
 void commit_pulls_go(struct sched *s);

@@ -24,19 +24,17 @@ static void measure(struct stage *st, uint64_t ns, uint64_t n)
 }
 
 /* Plain successes: most tasks of most stages come through here. */
-static void on_run(struct sched *s, struct exec *x, const struct rec_run *r, uint64_t each_ns)
+static void on_run(struct sched *s, struct exec *x, const struct rec_success *r, uint64_t each_ns)
 {
     struct stage *st = jobs_stage(s, r->stage);
-    uint32_t count = st ? clamped(st, r->first, r->count) : 0;
-    for (uint32_t i = 0; i < count && !s->job->ended; i++) {
-        struct rec_report ok = { .stage = r->stage, .part = r->first + i, .attempt = r->attempt };
-        commit_success(s, st, x, &ok);
-    }
-    if (count == 0) {
+    struct rec_success ours = *r;
+    ours.count = st ? clamped(st, r->first, r->count) : 0;
+    if (ours.count == 0) {
         s->voided++;
         return;
     }
-    copies_measure(st, each_ns, count);
+    commit_run(s, st, x, &ours);
+    copies_measure(st, each_ns, ours.count);
 }
 
 static void on_report(struct sched *s, struct exec *x, const struct rec_report *r, uint64_t each_ns)
@@ -58,6 +56,14 @@ static uint64_t tasks_in(const struct rec_run *runs, uint32_t nruns)
     uint64_t n = 0;
     for (uint32_t i = 0; i < nruns; i++)
         n += runs[i].count;
+    return n;
+}
+
+static uint64_t tasks_told(const struct msg_done *m)
+{
+    uint64_t n = m->reports.n;
+    for (uint32_t i = 0; i < m->runs.n; i++)
+        n += m->runs.v[i].count;
     return n;
 }
 
@@ -89,7 +95,7 @@ static bool begun_anew(const struct exec *x, uint64_t seq)
 
 void done_on_done(struct sched *s, struct exec *x, const struct msg_done *m)
 {
-    uint64_t n = tasks_in(m->runs.v, m->runs.n) + m->reports.n, each_ns = n ? m->busy_ns / n : 0;
+    uint64_t n = tasks_told(m), each_ns = n ? m->busy_ns / n : 0;
     if (begun_anew(x, m->seq)) {
         execs_lost(s, x, "it has forgotten this application", false);
         return;

@@ -216,6 +216,7 @@ static void finish(struct sched *s)
         forget_pulled(s, j);
     struct sched_ended *ended = arena_alloc(&s->out->arena, sizeof *ended);
     ended->code = j->code;
+    ended->rows = j->rows_out;
     ended->words = sched_text(s, (struct bytes){ j->story.p, (uint32_t)j->story.n });
     struct sched_event *e = sched_event_add(s, j->code ? "job.failed" : "job.done");
     e->count = (uint32_t)j->reruns;

@@ -52,7 +52,8 @@ struct sched_close {
     const char *words;
 };
 struct sched_ended {
-    int code; /* 0 ok, -1 failed */
+    int code;      /* 0 ok, -1 failed */
+    uint64_t rows; /* of all committed tasks of the last stage */
     const char
         *words; /* the whole story for a human, several lines: function, place, partition, every attempt */
 };

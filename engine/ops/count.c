@@ -1,4 +1,4 @@
-/* count.c - how many records there are: eight bytes; none when there is none. */
+/* count.c - how many records there are: the rows of its report, which whoever asked adds up. */
 #include "engine/ops/op.h"
 
 int sink_count(struct run *r, const struct plan_node *node, struct op *child)
@@ -12,7 +12,5 @@ int sink_count(struct run *r, const struct plan_node *node, struct op *child)
     if (more < 0)
         return -1;
     r->report->rows = count;
-    if (count)
-        r->report->result = (struct bytes){ arena_copy(&r->arena, &count, sizeof count), sizeof count };
     return 0;
 }

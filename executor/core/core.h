@@ -125,7 +125,7 @@ struct app {
     uint64_t done_seq;  /* of the last DONE made */
     struct buf unacked; /* frames of DONE, each after u64 seq and u32 size */
     uint32_t nunacked;
-    struct buf out_runs;    /* of struct rec_run: successes to tell at the end of this step */
+    struct buf out_runs;    /* of struct rec_success: to tell at the end of this step */
     struct buf out_reports; /* of struct rec_report, bytes in out_arena */
     struct arena out_arena;
     uint64_t out_busy_ns;

@@ -28,8 +28,8 @@ static void flush_some(struct executor *x, struct app *a, uint32_t first, uint32
     struct msg_done m = { .app = a->app, .seq = ++a->done_seq, .busy_ns = runs ? a->out_busy_ns : 0 };
     struct buf frame = { 0 };
     if (runs)
-        m.runs.v = (const struct rec_run *)a->out_runs.p,
-        m.runs.n = (uint32_t)(a->out_runs.n / sizeof(struct rec_run));
+        m.runs.v = (const struct rec_success *)a->out_runs.p,
+        m.runs.n = (uint32_t)(a->out_runs.n / sizeof(struct rec_success));
     m.reports.v = (const struct rec_report *)a->out_reports.p + first;
     m.reports.n = nreports;
     proto_encode(&frame, &(struct head){ .tag = MSG_DONE, .epoch = x->epoch, .generation = x->generation },

@@ -98,23 +98,28 @@ static void on_report(struct executor *x, struct app *a, struct host *h, const s
         report_add(x, a, &r);
 }
 
-static uint64_t on_runs(struct executor *x, struct app *a, struct host *h, const struct rec_run *r)
+/* Joined to the last one where it continues it. */
+static void success_add(struct app *a, const struct run *p, uint64_t rows)
+{
+    struct rec_success *last =
+        a->out_runs.n ? (struct rec_success *)(a->out_runs.p + a->out_runs.n) - 1 : NULL;
+    struct rec_success ok = { p->stage, p->first, p->count, p->attempt, rows };
+    if (last && last->stage == ok.stage && last->attempt == ok.attempt && last->rows == rows &&
+        last->first + last->count == ok.first)
+        last->count += ok.count;
+    else
+        buf_put(&a->out_runs, &ok, sizeof ok);
+}
+
+static uint64_t on_runs(struct executor *x, struct app *a, struct host *h, const struct rec_success *r)
 {
     struct buf pieces = { 0 };
     uint64_t n =
         runs_remove(&h->under_way, (struct run){ r->stage, r->first, r->count, r->attempt }, &pieces);
     if (n < r->count) /* some were cancelled meanwhile, or it lies */
         x->refused++;
-    for (size_t i = 0; i < pieces.n / sizeof(struct run); i++) {
-        const struct run *p = (const struct run *)pieces.p + i;
-        struct rec_run *last = a->out_runs.n ? (struct rec_run *)(a->out_runs.p + a->out_runs.n) - 1 : NULL;
-        struct rec_run ok = { p->stage, p->first, p->count, p->attempt };
-        if (last && last->stage == ok.stage && last->attempt == ok.attempt &&
-            last->first + last->count == ok.first)
-            last->count += ok.count;
-        else
-            buf_put(&a->out_runs, &ok, sizeof ok);
-    }
+    for (size_t i = 0; i < pieces.n / sizeof(struct run); i++)
+        success_add(a, (const struct run *)pieces.p + i, r->rows);
     buf_fini(&pieces);
     return n;
 }

@@ -52,15 +52,15 @@ static void took(struct outbox *o, uint64_t ns, uint64_t now_ns)
 
 /* ---- in -------------------------------------------------------------------- */
 
-void outbox_run(struct outbox *o, const struct rec_run *r, uint64_t ns, uint64_t now_ns)
+void outbox_run(struct outbox *o, const struct rec_run *r, uint64_t rows, uint64_t ns, uint64_t now_ns)
 {
     pthread_mutex_lock(&o->lock);
-    struct rec_run *last = o->nruns ? &o->runs[o->nruns - 1] : NULL;
-    if (last && last->stage == r->stage && last->attempt == r->attempt &&
+    struct rec_success *last = o->nruns ? &o->runs[o->nruns - 1] : NULL;
+    if (last && last->stage == r->stage && last->attempt == r->attempt && last->rows == rows &&
         last->first + last->count == r->first)
         last->count++;
     else
-        o->runs[o->nruns++] = (struct rec_run){ r->stage, r->first, 1, r->attempt };
+        o->runs[o->nruns++] = (struct rec_success){ r->stage, r->first, 1, r->attempt, rows };
     took(o, ns, now_ns);
     pthread_mutex_unlock(&o->lock);
 }

@@ -23,7 +23,7 @@ struct outbox {
     bool watched, asleep;
     struct daemon *daemon; /* borrowed */
     uint32_t tasks, nruns, nreports, bytes;
-    struct rec_run runs[OUTBOX_TASKS_MAX];
+    struct rec_success runs[OUTBOX_TASKS_MAX];
     struct rec_report reports[OUTBOX_TASKS_MAX];
     struct arena arena; /* holds what reports point to */
     uint64_t busy_ns, first_ns;
@@ -34,8 +34,8 @@ void outbox_init(struct outbox *o, struct daemon *d);
 /* Begin to watch: in a thread that is confined as its caller is by now.  Without one
  * nothing is kept back.  */
 void outbox_watch(struct outbox *o);
-/* A task ended at `now_ns` after `ns`, with a plain success; or with a report, which is copied. */
-void outbox_run(struct outbox *o, const struct rec_run *r, uint64_t ns, uint64_t now_ns);
+/* A task ended at `now_ns` after `ns`, with a plain success of `rows` rows; or with a report, which is copied. */
+void outbox_run(struct outbox *o, const struct rec_run *r, uint64_t rows, uint64_t ns, uint64_t now_ns);
 void outbox_report(struct outbox *o, const struct rec_report *r, uint64_t ns, uint64_t now_ns);
 void outbox_flush(struct outbox *o); /* nothing when it is empty */
 

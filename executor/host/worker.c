@@ -167,7 +167,7 @@ static void run_task(struct worker *w, const struct rec_run *r)
     atomic_store_explicit(&w->board->running, false, memory_order_release);
     uint64_t now = w->since_ns = clock_now_ns();
     if (plain)
-        outbox_run(&w->outbox, r, now - began, now);
+        outbox_run(&w->outbox, r, report.rows, now - began, now);
     else {
         getrusage(RUSAGE_SELF, &use);
         report.stage = r->stage;

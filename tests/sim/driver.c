@@ -153,7 +153,7 @@ static void job_ended(struct proc *p, const struct sched_ended *e)
     w->code = e->code;
     sim_trace(s, "%s: job %u ended with %d: %s", a->name, p->d.job, e->code, e->words ? e->words : "");
     if (e->code == 0) {
-        work_check(s, a, w);
+        work_check(s, a, w, e->rows);
         if (w->poisoned && !w->spec.take_rows && !a->excused)
             sim_fail(s, "result", "%s: job %u ended well though one of its tasks can't", a->name, p->d.job);
     } else if (!e->words || !*e->words)

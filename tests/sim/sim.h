@@ -497,7 +497,7 @@ bool work_read_range(struct bytes file, struct bytes low, struct bytes high, str
 void work_sums(struct map *sums, struct numbers *out); /* and frees them */
 uint64_t work_next(uint64_t number);
 void work_oracle(struct work *w);
-void work_check(struct sim *s, struct app_sim *a, struct work *w); /* a job that ended well */
+void work_check(struct sim *s, struct app_sim *a, struct work *w, uint64_t rows); /* a job that ended well */
 void work_fini(struct work *w);
 struct app_sim *work_app(struct sim *s, uint64_t app); /* NULL: one that an opener gave up */
 /* We make an attempt fail in a way that counts. */

@@ -34,7 +34,7 @@ static void finish(struct thost *h)
 
 static void report(struct thost *h, struct rec_report *r, bool plain)
 {
-    struct rec_run run = { h->task.stage, h->task.part, 1, h->task.attempt };
+    struct rec_success run = { h->task.stage, h->task.part, 1, h->task.attempt, r->rows };
     struct msg_done m = { .app = h->app, .busy_ns = h->takes };
     r->stage = h->task.stage;
     r->part = h->task.part;

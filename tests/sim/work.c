@@ -233,7 +233,7 @@ static void check_take(struct sim *s, struct app_sim *a, struct work *w)
     }
 }
 
-void work_check(struct sim *s, struct app_sim *a, struct work *w)
+void work_check(struct sim *s, struct app_sim *a, struct work *w, uint64_t rows)
 {
     uint64_t n = 0, sum = 0, all_xor = 0;
     struct map *parts = w->out ? &w->out->parts : &w->results;
@@ -244,6 +244,9 @@ void work_check(struct sim *s, struct app_sim *a, struct work *w)
         check_take(s, a, w);
         return;
     }
+    if (rows != w->want_n)
+        sim_fail(s, "result", "%s job %u: its tasks put out %llu rows instead of %llu", a->name, last->job,
+                 (unsigned long long)rows, (unsigned long long)w->want_n);
     if (last->plain)
         return;
     MAP_EACH(parts, i) {

@@ -45,6 +45,7 @@ struct driven {
     bool ended, exited;
     int code, exit_code;
     char words[4096];
+    uint64_t rows;                 /* each success is told with three */
     struct map results, committed; /* part -> times; stage << 32 | part -> times */
     struct map events;             /* hash of name -> times */
     uint32_t winners, syncs, writes, served;

@@ -39,7 +39,6 @@ struct job_run {
     struct arena arena;
     struct ran *ran;
     struct buf results; /* of struct bytes, malloc'd */
-    uint64_t rows;
 };
 
 /* ---- blocks ------------------------------------------------------------------------------ */
@@ -276,7 +275,6 @@ static void result_keep(struct job_run *j, const struct rec_report *r, const cha
         kept = file_take(file, r->out_bytes);
     }
     buf_put(&j->results, &kept, sizeof kept);
-    j->rows += r->rows;
 }
 
 static void map_keep(struct job_run *j, struct ran *ran, const struct rec_report *r, const char *file)
@@ -312,6 +310,8 @@ static void report_keep(struct job_run *j, uint32_t stage, const struct rec_repo
 {
     char file[256];
     enum stage_kind kind = j->job->stages[stage].kind;
+    if (stage == j->job->nstages - 1)
+        j->outcome->rows += r->rows;
     snprintf(file, sizeof file, "%s/scratch/%u.%u.%u", j->l->dir, r->stage, r->part, r->attempt);
     if (kind == STAGE_RESULT)
         result_keep(j, r, file);
@@ -345,7 +345,7 @@ static int task_run(struct job_run *j, uint32_t stage, struct task_stage *s, uin
 
 static bool enough(const struct job_run *j, uint32_t stage)
 {
-    return stage == j->job->nstages - 1 && j->job->take_rows && j->rows >= j->job->take_rows;
+    return stage == j->job->nstages - 1 && j->job->take_rows && j->outcome->rows >= j->job->take_rows;
 }
 
 static int stage_run(struct job_run *j, uint32_t stage)

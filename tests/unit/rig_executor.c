@@ -272,7 +272,7 @@ void rig_tasks(struct rig *r, uint32_t stage, uint32_t first, uint32_t count, ui
 void rig_done(struct rig *r, uint64_t host, uint32_t stage, uint32_t first, uint32_t count, uint32_t attempt,
               uint64_t busy_ns)
 {
-    struct rec_run run = { stage, first, count, attempt };
+    struct rec_success run = { stage, first, count, attempt, 1 };
     rig_host(r, host, MSG_DONE,
              &(struct msg_done){ .app = RIG_APP, .runs = { &run, 1 }, .busy_ns = busy_ns });
 }

@@ -52,6 +52,7 @@ Test(sched, many_tasks_are_few_messages)
     cr_assert(w->ended);
     cr_assert_eq(w->code, 0, "%s", w->words);
     cr_assert_eq(w->committed.n, 100000);
+    cr_assert_eq(w->rows, 300000, "the rows of all, once each");
     sched_progress(w->s, &p);
     cr_assert_lt(p.task_messages, 100000 / 20);
     driven_free(w);

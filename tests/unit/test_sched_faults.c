@@ -358,6 +358,7 @@ Test(sched_faults, a_straggler_is_run_a_second_time_and_the_first_success_counts
     w->deed = NULL;
     driven_pass(w, 400);
     cr_assert_eq(driven_seen(w, "task.straggles"), 1);
+    cr_assert_eq(w->rows, 40 * 3);
     cr_assert(w->ended);
     cr_assert_eq(driven_counted(&w->results, slow.first), 1);
     cr_assert_geq(w->fakes[1].cancels, 1, "the slow one is called off");
