@@ -158,11 +158,27 @@ static inline bool fe_fits(const struct fe_column *c, fe_datum d)
     return (d.kind == FERRO_TEXT ? d.u.s.n : d.kind & 0x0fffffff) <= c->cap - c->used;
 }
 
-/* memcpy without a call for what is short, as words are. */
-static inline void fe_copy(uint8_t *to, const char *from, size_t n)
+/* p, if the n bytes from there on can be read, though fewer (not none) are the caller's: within a page they can, and nothing must
+ * come of them.  Else NULL.  The compiler is not to know what object that is. */
+static inline const char *fe_readable(const char *p, size_t n)
 {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    (void)p, (void)n;
+    return NULL;
+#else
+    __asm__("" : "+r"(p));
+    return ((uintptr_t)p & 4095) <= 4096 - n ? p : NULL;
+#endif
+}
+
+/* memcpy without a call for what is short, as words are; `room`: bytes at `to`, of which those after n may be written too. */
+static inline void fe_copy(uint8_t *to, size_t room, const char *from, size_t n)
+{
+    const char *whole = n && room >= 16 ? fe_readable(from, 16) : NULL;
     if (n > 16)
         memcpy(to, from, n);
+    else if (whole)
+        memcpy(to, whole, 16); /* lengths are hard to predict: all of them alike */
     else if (n >= 8) {
         uint64_t first, last;
         memcpy(&first, from, 8);
@@ -186,7 +202,7 @@ static inline void fe_copy(uint8_t *to, const char *from, size_t n)
 static inline void fe_column_put(struct fe_column *c, uint32_t row, fe_datum d)
 {
     if (d.kind == FERRO_TEXT) {
-        fe_copy(c->data + c->used, d.u.s.p, d.u.s.n);
+        fe_copy(c->data + c->used, c->cap - c->used, d.u.s.p, d.u.s.n);
         c->used += (uint32_t)d.u.s.n;
         c->end[row] = c->used;
     } else if (d.kind == FERRO_I64 || d.kind == FERRO_F64) {
@@ -262,8 +278,12 @@ FERRO_API size_t fe_rows_array(fe_rows *, const void **keys, const void **values
 
 /* ---- help with text ------------------------------------------------------ */
 
+/* Words are found 64 bytes at a time, by a bit for each place where one begins or ends. */
 typedef struct {
-    const char *at, *end;
+    const char *at, *end; /* not looked at yet */
+    const char *block;    /* the 64 bytes of `edges` */
+    uint64_t edges;
+    uint64_t inside; /* 1: the block ends in a word */
 } fe_words;
 
 /* The six of ASCII. */
@@ -273,42 +293,76 @@ static inline bool fe_is_space(char c)
 }
 static inline fe_words fe_words_in(fe_slice s)
 {
-    fe_words w = { s.p, s.p + s.n };
+    fe_words w = { s.p, s.p + s.n, s.p, 0, 0 };
     return w;
 }
 #ifdef __SSE2__
 typedef unsigned char fe_bytes16 __attribute__((vector_size(16)));
 typedef char fe_chars16 __attribute__((vector_size(16)));
-/* Which of the 16 bytes at p are spaces: a bit each. */
-static inline unsigned fe_space_mask(const char *p)
-{
-    fe_bytes16 b;
-    memcpy(&b, p, sizeof b);
-    return (unsigned)__builtin_ia32_pmovmskb128((fe_chars16)((b == ' ') | (b - '\t' <= 4)));
-}
 #endif
+/* Which of the 64 bytes at p are no spaces: a bit each. */
+static inline uint64_t fe_word_mask(const char *p)
+{
+    uint64_t spaces = 0;
+#ifdef __SSE2__
+    for (int i = 0; i < 64; i += 16) {
+        fe_bytes16 b;
+        memcpy(&b, p + i, sizeof b);
+        unsigned m = (unsigned)__builtin_ia32_pmovmskb128((fe_chars16)((b == ' ') | (b - '\t' <= 4)));
+        spaces |= (uint64_t)m << i;
+    }
+#else
+    for (int i = 0; i < 64; i++)
+        spaces |= (uint64_t)fe_is_space(p[i]) << i;
+#endif
+    return ~spaces;
+}
+
+/* Look at the next block; false: there is none. */
+static inline bool fe_words_block(fe_words *w)
+{
+    size_t n = (size_t)(w->end - w->at);
+    uint64_t mask;
+    if (n == 0)
+        return false;
+    const char *whole = n >= 64 ? w->at : fe_readable(w->at, 64);
+    if (whole)
+        mask = fe_word_mask(whole);
+    else {
+        char last[64] = { 0 };
+        memcpy(last, w->at, n);
+        mask = fe_word_mask(last);
+    }
+    n = n < 64 ? n : 64;
+    mask &= UINT64_MAX >> (64 - n);
+    w->edges = mask ^ (mask << 1 | w->inside);
+    w->inside = mask >> 63;
+    w->block = w->at;
+    w->at += n;
+    return true;
+}
+
+/* Where the next word begins, or this one ends, by turns; NULL: nowhere any more. */
+static inline const char *fe_words_edge(fe_words *w)
+{
+    while (!w->edges)
+        if (!fe_words_block(w))
+            return NULL;
+    const char *p = w->block + __builtin_ctzll(w->edges);
+    w->edges &= w->edges - 1;
+    return p;
+}
 
 /* The next maximal run of bytes that are no ASCII space; false: no more. */
 static inline bool fe_next_word(fe_words *w, fe_slice *word)
 {
-    const char *p = w->at, *end = w->end;
-    while (p < end && fe_is_space(*p))
-        p++;
-    const char *start = p;
-#ifdef __SSE2__
-    unsigned spaces = 0;
-    while (end - p >= 16 && !(spaces = fe_space_mask(p)))
-        p += 16;
-    if (spaces)
-        p += __builtin_ctz(spaces);
-    else
-#endif
-        while (p < end && !fe_is_space(*p))
-            p++;
-    w->at = p;
+    const char *start = fe_words_edge(w);
+    if (!start)
+        return false;
+    const char *stop = fe_words_edge(w);
     word->p = start;
-    word->n = (size_t)(p - start);
-    return p > start;
+    word->n = (size_t)((stop ? stop : w->end) - start);
+    return true;
 }
 /* The fields of one line of CSV: separated by `separator`, each plain or in double quotes, in which "" is one quote; a
  * '\r' at the end goes.  Returns how many there are, fills at most `max`; a field that had to be unquoted lives until
