@@ -29,9 +29,14 @@ void fe_fail(fe_task *t, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(words, sizeof words, fmt, ap);
     va_end(ap);
-    t->failed = true;
-    t->rows_max = 0; /* every fe_emit takes the slow way from here on, and ends there */
+    emitter_failed(e);
     run_fail(e->run, CAUSE_ERROR, "%s (%s:%u): %s", e->node->fn_name, e->node->file, e->node->line, words);
+}
+
+void emitter_failed(struct emitter *e)
+{
+    e->task.failed = true;
+    e->task.rows_max = 0; /* every fe_emit takes the slow way from here on, and ends there */
 }
 
 uint32_t fe_partition(const fe_task *t)
@@ -148,6 +153,7 @@ void emitter_fini(struct emitter *e)
 {
     column_fini(&e->task.key);
     column_fini(&e->task.value);
+    arena_fini(&e->texts);
     e->task.rows = e->task.rows_max = 0;
 }
 

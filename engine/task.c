@@ -79,7 +79,7 @@ static bool is_leaf(const struct plan_node *n)
 static bool needs_fn(uint32_t op)
 {
     return op == OP_MAP || op == OP_FLAT_MAP || op == OP_FILTER || op == OP_MAP_VALUES || op == OP_REDUCE ||
-           op == OP_READ_GROUPS;
+           op == OP_READ_GROUPS || op == OP_MAP_PARTITIONS || op == OP_AGGREGATE;
 }
 
 static int fn_check(const struct task_env *env, const struct plan_node *n, struct error *e)
@@ -98,7 +98,10 @@ static bool types_fit(const struct plan_node *n, const struct plan_node *child)
 {
     switch (n->op) {
     case OP_MAP:
-    case OP_FLAT_MAP: return true;
+    case OP_FLAT_MAP:
+    case OP_MAP_PARTITIONS: return true;
+    case OP_AGGREGATE:
+        return n->in_key == child->key && n->in_value == child->value && type_size(n->value) != 0;
     case OP_MAP_VALUES: return n->key == child->key;
     case OP_REDUCE: return n->value == child->value && type_size(n->value) != 0;
     default: return n->key == child->key && n->value == child->value;
@@ -202,9 +205,13 @@ static struct op *leaf_open(struct run *r, const struct leaf *leaf)
 
 static struct op *narrow_open(struct run *r, const struct plan_node *n, struct op *child)
 {
-    struct op *op = n->op == OP_UNION    ? child
-                    : n->op == OP_FILTER ? op_filter(r, n, child)
-                                         : op_map(r, n, child);
+    struct op *op;
+    switch (n->op) {
+    case OP_UNION: op = child; break;
+    case OP_FILTER: op = op_filter(r, n, child); break;
+    case OP_MAP_PARTITIONS: op = op_map_partitions(r, n, child); break;
+    default: op = op_map(r, n, child);
+    }
     if (!op)
         child->free(child);
     return op;
@@ -218,6 +225,7 @@ static int sink_run(struct run *r, const struct plan_node *n, struct op *child)
     case OP_COUNT: return sink_count(r, n, child);
     case OP_COLLECT: return sink_collect(r, n, child);
     case OP_REDUCE: return sink_reduce(r, n, child);
+    case OP_AGGREGATE: return sink_aggregate(r, n, child);
     default: return sink_save_text(r, n, child);
     }
 }

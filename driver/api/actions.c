@@ -1,4 +1,4 @@
-/* actions.c - what makes a job run: count, collect, take, reduce, save_text.
+/* actions.c - what makes a job run: count, collect, take, reduce, aggregate, save_text.
  *
  * What goes wrong before or after the job is said here; how the job itself went is
  * said by who ran it.
@@ -146,6 +146,7 @@ struct merging {
     struct rec_report report;
     struct emitter task;
     fe_merge *fn;
+    fe_type type;
     void *acc;
     bool some;
 };
@@ -155,24 +156,24 @@ static int result_merge(struct merging *m, struct bytes result)
     struct buf none = { 0 };
     struct batch b;
     struct error e;
-    const struct plan_node *n = &m->a->set->node;
     if (result.n == 0)
         return 0;
-    if (frame_get(result, FERRO_NONE, n->value, &none, &b, &e) < 0 || b.rows != 1)
+    if (frame_get(result, FERRO_NONE, m->type, &none, &b, &e) < 0 || b.rows != 1)
         return action_fail(m->a, "a partition's result is broken");
     if (m->some)
         m->fn(&m->task.task, m->acc, b.value.data);
     else
-        memcpy(m->acc, b.value.data, type_size(n->value));
+        memcpy(m->acc, b.value.data, type_size(m->type));
     m->some = true;
     if (m->task.task.failed)
         return action_fail(m->a, "%.*s", (int)m->report.words.n, (const char *)m->report.words.p);
     return 0;
 }
 
-static int results_merge(struct action_run *a, fe_merge *fn, void *acc, bool *empty)
+/* The tasks' accumulators of this type into `acc`, the first as it is. */
+static int results_merge(struct action_run *a, fe_merge *fn, fe_type type, void *acc, bool *empty)
 {
-    struct merging m = { .a = a, .fn = fn, .acc = acc };
+    struct merging m = { .a = a, .fn = fn, .type = type, .acc = acc };
     m.run = (struct run){ .report = &m.report, .attempt = 1 };
     emitter_init(&m.task, &m.run, &a->sink);
     int failed = 0;
@@ -200,7 +201,30 @@ int fe_reduce_at(fe_set *set, fe_merge *fn, void *acc, bool *empty, fe_place pla
                  type_name(set->node.value, type));
     if (checked->error)
         return say_failed(&a, checked->error);
-    int failed = action_plan(&a, STAGE_RESULT) || action_go(&a) || results_merge(&a, fn, acc, empty);
+    int failed =
+        action_plan(&a, STAGE_RESULT) || action_go(&a) || results_merge(&a, fn, set->node.value, acc, empty);
+    action_end(&a);
+    return failed ? -1 : 0;
+}
+
+int fe_aggregate_at(fe_set *set, void *acc, size_t n, fe_add *add, fe_merge *merge, fe_place place)
+{
+    struct action_run a = action(set, "aggregate", OP_AGGREGATE, place);
+    set = a.set;
+    fe_set *checked = set_new(set->app, OP_AGGREGATE, "aggregate", place, set->node.key, set->node.value);
+    checked->error = set->error;
+    set_fn(checked, (const void *)merge);
+    a.sink.fn = set_fn(checked, (const void *)add);
+    a.sink.value = FERRO_STRUCT(char) - 1 + (fe_type)n;
+    if (!acc)
+        set_fail(checked, "there is no place for the result: `acc` is NULL");
+    if (n == 0 || n > STRUCT_BYTES_MAX)
+        set_fail(checked, "an accumulator of %zu bytes; 1 to %u", n, STRUCT_BYTES_MAX);
+    if (checked->error)
+        return say_failed(&a, checked->error);
+    memset(acc, 0, n);
+    int failed =
+        action_plan(&a, STAGE_RESULT) || action_go(&a) || results_merge(&a, merge, a.sink.value, acc, NULL);
     action_end(&a);
     return failed ? -1 : 0;
 }

@@ -295,8 +295,13 @@ static int stage_cut(struct cut *c, const fe_set *last, struct plan_node sink, e
     int64_t child = subtree_add(c, &d, last);
     sink.child[0] = (uint32_t)child;
     sink.child[1] = PLAN_NONE;
-    sink.key = last->node.key;
-    sink.value = last->node.value;
+    if (sink.op == OP_AGGREGATE) { /* its value is the accumulator */
+        sink.in_key = last->node.key;
+        sink.in_value = last->node.value;
+    } else {
+        sink.key = last->node.key;
+        sink.value = last->node.value;
+    }
     int failed = child < 0 || node_add(c, &d, sink) < 0 || stage_finish(c, &d, &sink, kind, product);
     draft_fini(&d);
     return failed ? -1 : 0;

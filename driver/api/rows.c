@@ -1,96 +1,84 @@
-/* rows.c - collected records, one after the other. */
+/* rows.c - collected records: the results' frames, as rows. */
 #include "driver/api/rows.h"
 #include "engine/frame.h"
+#include "engine/records.h"
 
 #include <stdlib.h>
 
-struct fe_rows {
+struct collected {
+    fe_rows rows;
     const struct runtime *runtime;
     struct job_outcome outcome; /* owned */
     fe_type key, value;
-    uint64_t count, given;
     uint64_t result; /* that is being read */
     uint32_t at;     /* in it: the next frame */
-    struct batch frame;
-    uint32_t row; /* of the frame: the next */
 };
 
 /* The next frame that has rows: 1, 0 when there is none, -1 and `e`. */
-static int frame_next(fe_rows *r, struct error *e)
+static int frame_next(struct collected *c, struct batch *out, struct error *e)
 {
-    while (r->result < r->outcome.nresults) {
-        struct bytes result = r->outcome.results[r->result];
-        if (r->at == result.n) {
-            r->result++;
-            r->at = 0;
+    while (c->result < c->outcome.nresults) {
+        struct bytes result = c->outcome.results[c->result];
+        if (c->at == result.n) {
+            c->result++;
+            c->at = 0;
             continue;
         }
         struct buf none = { 0 }; /* results are never compressed */
-        struct bytes left = { result.p + r->at, result.n - r->at };
-        int64_t size = frame_get(left, r->key, r->value, &none, &r->frame, e);
+        struct bytes left = { result.p + c->at, result.n - c->at };
+        int64_t size = frame_get(left, c->key, c->value, &none, out, e);
         buf_fini(&none);
         if (size < 0)
             return -1;
-        r->at += (uint32_t)size;
-        r->row = 0;
-        if (r->frame.rows)
+        c->at += (uint32_t)size;
+        if (out->rows)
             return 1;
     }
     return 0;
 }
 
-/* All frames are checked before the first row is given out. */
-static int rows_check(fe_rows *r, struct error *e)
+static int collected_next(fe_rows *rows, struct batch *out)
 {
+    struct error e;
+    return frame_next((struct collected *)rows, out, &e);
+}
+
+/* All frames are checked before the first row is given out. */
+static int frames_check(struct collected *c, struct error *e)
+{
+    struct batch frame;
     int more;
-    while ((more = frame_next(r, e)) > 0)
-        r->count += r->frame.rows;
-    r->frame.rows = r->row = r->at = 0;
-    r->result = 0;
+    while ((more = frame_next(c, &frame, e)) > 0)
+        c->rows.count += frame.rows;
+    c->at = 0;
+    c->result = 0;
     return more;
+}
+
+static void collected_free(fe_rows *rows)
+{
+    struct collected *c = (struct collected *)rows;
+    c->runtime->release(c->runtime->user, &c->outcome);
+    records_fini(rows);
+    free(c);
 }
 
 fe_rows *rows_new(const struct runtime *runtime, struct job_outcome *outcome, fe_type key, fe_type value,
                   uint64_t limit, struct error *e)
 {
-    fe_rows *r = calloc(1, sizeof *r);
-    if (!r)
+    struct collected *c = calloc(1, sizeof *c);
+    if (!c)
         abort();
-    *r = (fe_rows){ .runtime = runtime, .outcome = *outcome, .key = key, .value = value };
-    if (rows_check(r, e)) {
-        free(r);
+    *c = (struct collected){ .runtime = runtime, .outcome = *outcome, .key = key, .value = value };
+    c->rows.next = collected_next;
+    c->rows.free = collected_free;
+    if (frames_check(c, e)) {
+        free(c);
         return NULL;
     }
-    if (limit && r->count > limit)
-        r->count = limit;
+    if (limit && c->rows.count > limit)
+        c->rows.count = limit;
+    c->rows.left = c->rows.count;
     *outcome = (struct job_outcome){ 0 };
-    return r;
-}
-
-size_t fe_rows_count(const fe_rows *r)
-{
-    return r ? r->count : 0;
-}
-
-bool fe_rows_next(fe_rows *r, fe_slice *key, fe_slice *value)
-{
-    struct error e;
-    if (!r || r->given == r->count || (r->row == r->frame.rows && frame_next(r, &e) <= 0))
-        return false;
-    if (key)
-        *key = vec_at(&r->frame.key, r->row);
-    if (value)
-        *value = vec_at(&r->frame.value, r->row);
-    r->row++;
-    r->given++;
-    return true;
-}
-
-void fe_rows_free(fe_rows **r)
-{
-    if (!r || !*r)
-        return;
-    (*r)->runtime->release((*r)->runtime->user, &(*r)->outcome);
-    free(*r);
-    *r = NULL;
+    return &c->rows;
 }

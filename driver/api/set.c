@@ -9,7 +9,6 @@
 
 #define PLAN_NAME_MAX 255 /* bytes of a node's fn_name and file: messages.def */
 #define PLAN_FILE_MAX 1023
-#define STRUCT_BYTES_MAX 65536 /* ferro.h */
 
 /* Source text of any length comes through the macros; a plan has room for so much. */
 static const char *text_cut(fe_app *app, const char *text, size_t max)
@@ -153,6 +152,15 @@ fe_set *fe_map_values_at(fe_set *set, fe_each *fn, fe_type value, fe_place place
 {
     set = set_given(set, "map_values", place);
     fe_set *s = set_over(set, OP_MAP_VALUES, "map_values", place, set->node.key, value);
+    s->node.fn = set_fn(s, (const void *)fn);
+    set_check_types(s);
+    return s;
+}
+
+fe_set *fe_map_partitions_at(fe_set *set, fe_part *fn, fe_type key, fe_type value, fe_place place)
+{
+    set = set_given(set, "map_partitions", place);
+    fe_set *s = set_over(set, OP_MAP_PARTITIONS, "map_partitions", place, key, value);
     s->node.fn = set_fn(s, (const void *)fn);
     set_check_types(s);
     return s;

@@ -6,6 +6,8 @@
 #include "driver/api/runtime.h"
 #include "engine/plan.h"
 
+#define STRUCT_BYTES_MAX 65536 /* ferro.h */
+
 struct fe_app {
     const struct runtime *runtime; /* borrowed from ferro_job_main's caller */
     struct arena arena;            /* owns every set */

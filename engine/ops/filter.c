@@ -15,7 +15,7 @@ struct filter {
 static uint32_t rows_keep(struct filter *f, const struct batch *b)
 {
     uint32_t kept = 0;
-    f->none.input = b->input;
+    emitter_see(&f->none, b->input);
     for (uint32_t i = 0; i < b->rows && !f->none.task.failed; i++) {
         uint32_t row = b->sel ? b->sel[i] : i;
         f->sel[kept] = (uint16_t)row;

@@ -51,7 +51,7 @@ static int rows_call(struct map *m)
 {
     const struct batch *b = m->in;
     fe_task *t = &m->out.task;
-    m->out.input = b->input;
+    emitter_see(&m->out, b->input);
     while (m->at < b->rows && !emitter_full(&m->out)) {
         uint32_t row = row_of(b, m->at++), before = t->rows;
         m->fn(t, vec_at(&b->key, row), vec_at(&b->value, row));

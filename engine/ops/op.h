@@ -55,6 +55,7 @@ struct op *op_read_sorted(struct run *r, const struct leaf *leaf); /* engine/shu
 struct op *op_map(struct run *r, const struct plan_node *node,
                   struct op *child); /* MAP, FLAT_MAP, MAP_VALUES */
 struct op *op_filter(struct run *r, const struct plan_node *node, struct op *child);
+struct op *op_map_partitions(struct run *r, const struct plan_node *node, struct op *child);
 
 /* Sinks pull their child to the end and fill the report.  0, or -1 after run_fail().  They don't free it. */
 int sink_write_hash(struct run *r, const struct plan_node *node, struct op *child);  /* engine/shuffle */
@@ -62,6 +63,7 @@ int sink_write_range(struct run *r, const struct plan_node *node, struct op *chi
 int sink_count(struct run *r, const struct plan_node *node, struct op *child);
 int sink_collect(struct run *r, const struct plan_node *node, struct op *child);
 int sink_reduce(struct run *r, const struct plan_node *node, struct op *child);
+int sink_aggregate(struct run *r, const struct plan_node *node, struct op *child);
 int sink_save_text(struct run *r, const struct plan_node *node, struct op *child);
 
 /* ---- what user functions emit into (engine/emit.c) ---------------------------- */
@@ -74,12 +76,22 @@ struct emitter {
     uint32_t given;                  /* rows handed up already */
     uint32_t given_key, given_value; /* text: bytes of those */
     const char *input;               /* of the record that the function sees, and of all rows; NULL: none */
+    struct arena texts;              /* fields that fe_csv_fields unquoted */
     struct batch batch;              /* the slice handed up last */
 };
 /* Columns of the node's key and value types. */
 void emitter_init(struct emitter *e, struct run *r, const struct plan_node *node);
 void emitter_fini(struct emitter *e);
-void emitter_reset(struct emitter *e); /* forget all rows; memory is kept, within BATCH_BYTES */
+/* The function sees a batch from this file (NULL: from none) next, or another group: what it had from the last one in
+ * emitter memory goes. */
+static inline void emitter_see(struct emitter *e, const char *input)
+{
+    e->input = input;
+    if (e->texts.total)
+        arena_reset(&e->texts);
+}
+void emitter_failed(struct emitter *e); /* the run has failed: what is put out from here on is dropped */
+void emitter_reset(struct emitter *e);  /* forget all rows; memory is kept, within BATCH_BYTES */
 /* The next slice of at most BATCH_ROWS rows that has not been handed up, NULL when there is none.  One function call may emit
  * any number of rows: callers stop calling at about BATCH_ROWS rows or BATCH_BYTES, hand up slices, reset, go on. */
 const struct batch *emitter_next(struct emitter *e);

@@ -1,5 +1,6 @@
 /* output.c - see output.h. */
 #include "engine/ops/output.h"
+#include "engine/frame.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -119,4 +120,14 @@ int output_part(struct output *o)
     report->flags |= o->staged ? REPORT_SAVED_HERE : REPORT_SAVE_BLOCK;
     output_fini(o);
     return failed;
+}
+
+int output_one(struct run *r, fe_type type, const void *value)
+{
+    struct output o;
+    struct batch one = { .rows = 1, .value = { .type = type, .data = value } };
+    output_init(&o, r);
+    frame_put(&o.buf, &one, FRAME_PLAIN);
+    r->report->rows = 1;
+    return output_result(&o);
 }

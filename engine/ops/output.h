@@ -27,6 +27,8 @@ int output_drain(struct output *o);
 /* The end: fills the report's result, out_bytes and flags.  0, or -1 after run_fail().  Frees `o`'s own either way. */
 int output_result(struct output *o);
 int output_part(struct output *o);
+/* The whole result: a frame of this one value.  As output_result(). */
+int output_one(struct run *r, fe_type type, const void *value);
 void output_fini(struct output *o); /* after a failure: nothing stays */
 
 #endif

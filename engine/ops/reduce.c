@@ -1,5 +1,4 @@
 /* reduce.c - all values merged into one by the user's function: a frame of no or one value. */
-#include "engine/frame.h"
 #include "engine/ops/output.h"
 
 struct reducing {
@@ -12,6 +11,7 @@ struct reducing {
 
 static void batch_merge(struct reducing *m, const struct batch *b)
 {
+    emitter_see(&m->task, NULL);
     for (uint32_t i = 0; i < b->rows && !m->task.task.failed; i++) {
         fe_slice value = vec_at(&b->value, b->sel ? b->sel[i] : i);
         if (m->some)
@@ -20,16 +20,6 @@ static void batch_merge(struct reducing *m, const struct batch *b)
             memcpy(m->acc, value.p, m->size);
         m->some = true;
     }
-}
-
-static int acc_put(struct run *r, const struct plan_node *node, const struct reducing *m)
-{
-    struct output o;
-    struct batch one = { .rows = 1, .value = { .type = node->value, .data = m->acc } };
-    output_init(&o, r);
-    frame_put(&o.buf, &one, FRAME_PLAIN);
-    r->report->rows = 1;
-    return output_result(&o);
 }
 
 int sink_reduce(struct run *r, const struct plan_node *node, struct op *child)
@@ -45,5 +35,5 @@ int sink_reduce(struct run *r, const struct plan_node *node, struct op *child)
     emitter_fini(&m.task);
     if (r->failed)
         return -1;
-    return m.some ? acc_put(r, node, &m) : 0;
+    return m.some ? output_one(r, node->value, m.acc) : 0;
 }

@@ -169,6 +169,7 @@ static int next_group(struct read_groups *g)
     buf_reset(&g->key);
     buf_put(&g->key, row.key.p, row.key.n);
     g->hash = row.hash;
+    emitter_see(&g->emitter, NULL);
     fn(task, group_key(g), &g->values);
     while (fe_next_value(&g->values, &value))
         ; /* what the function left */
