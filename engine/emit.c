@@ -98,7 +98,7 @@ static void rows_grow(fe_task *t)
     t->rows_max = rows;
 }
 
-static uint64_t emitted_max(const struct run *r)
+uint64_t emitted_max(const struct run *r)
 {
     uint64_t max = r->budget ? r->budget : EMITTED_BYTES_DEFAULT;
     return max < COLUMN_BYTES_MAX / 2 ? max : COLUMN_BYTES_MAX / 2;

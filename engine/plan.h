@@ -70,7 +70,6 @@ struct plan_node {
     uint32_t order;    /* enum fe_order */
     uint32_t by_value; /* sorts by value, ties by key ascending */
     uint32_t buckets;
-    uint32_t header;  /* OP_TEXT: lines to leave out at the beginning of each file */
     uint32_t side;    /* OP_PROBE: which of the stage's sides */
     uint32_t swapped; /* OP_PROBE: the table has the left records */
     uint64_t limit;

@@ -1,5 +1,6 @@
 /* task.c - a stage made ready, and one partition of it run: see task.h. */
 #include "engine/ops/op.h"
+#include "engine/shared.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,6 +20,7 @@ struct task_stage {
     uint32_t *leaf_node; /* of each input: its leaf */
     uint64_t *first;     /* of each input: its first partition; one more: how many there are */
     struct run run;      /* of the last attempt: the report points into its arena */
+    struct shared shared;
 };
 
 /* ---- what operators ask for ----------------------------------------------------------- */
@@ -182,6 +184,7 @@ void ferro_stage_close(struct task_stage **s)
 {
     if (!*s)
         return;
+    shared_fini(&(*s)->shared);
     arena_fini(&(*s)->run.arena);
     arena_fini(&(*s)->arena);
     free(*s);
@@ -274,6 +277,7 @@ static void run_begin(struct task_stage *s, uint32_t part, uint32_t attempt, str
         .part = part,
         .attempt = attempt,
         .report = report,
+        .shared = &s->shared,
         .arena = arena,
         .budget = s->env->memory ? s->env->memory / 2 : BUDGET_DEFAULT,
     };

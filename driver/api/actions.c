@@ -60,8 +60,10 @@ static int __attribute__((format(printf, 2, 3))) action_fail(struct action_run *
 static int action_plan(struct action_run *a, enum stage_kind kind)
 {
     struct error e;
-    if (a->set->error)
-        return say_failed(a, a->set->error);
+    const char *error = a->set->app->error ? a->set->app->error : a->set->error;
+    a->set->app->error = NULL;
+    if (error)
+        return say_failed(a, error);
     if (a->sink.data.n && !a->sink.fn)
         return action_fail(a, "it has no function that could take the arguments of fe_with");
     return planner_cut(&a->arena, a->set, a->sink, kind, &a->job, &e) ? say_failed(a, e.words) : 0;

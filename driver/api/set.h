@@ -13,6 +13,7 @@ struct fe_app {
     struct arena arena;            /* owns every set */
     const void *library;           /* load base of the job's library: fn = base + offset */
     bool failed;                   /* an action has failed and said so */
+    const char *error;             /* NULL, or what the next action has to say: a broadcast's */
     uint32_t served;               /* blocks that the driver was given to serve */
 };
 
@@ -36,6 +37,8 @@ struct fe_set {
     struct bytes args;     /* fe_with's: they become node.data of the next builder or action */
 };
 
+/* Serve a copy of these bytes as a block until the application's end.  -1 and `e` when they, or the blocks, are too many. */
+int app_serve(fe_app *app, const void *p, size_t n, struct block_id *id, struct error *e);
 /* A node with its name and place, without types and children.  `name`: what the source calls, without "fe_". */
 struct plan_node set_node(fe_app *app, enum op_code op, const char *name, fe_place place);
 /* A new set of `app` whose node has this op; place and types filled in.  Without an `app` it carries the error. */

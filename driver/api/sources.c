@@ -4,30 +4,27 @@
 #include "engine/frame.h"
 #include "engine/ops/files.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PARTS_MAX (1u << 24)       /* partitions of one source */
 #define SPLIT_BYTES_MIN (1u << 20) /* text: not cut smaller only to give every slot some */
 #define SPLITS_A_SLOT 3
+#define HEADER_READ_BYTES 4096
 #define COLLECTION_BYTES_MAX (1ull << 30)
 
 /* Hang the data on the node: inside the plan when it is small, else as a block that the driver serves. */
 static void data_set(fe_set *s, struct buf *data)
 {
-    struct runtime const *rt = s->app->runtime;
-    struct bytes bytes = { data->p, (uint32_t)data->n };
+    struct error e;
     if (data->n <= PLAN_INLINE_BYTES_MAX)
-        s->node.data = arena_bytes(&s->app->arena, bytes);
-    else if (data->n > UINT32_MAX)
-        set_fail(s, "%zu MiB of data; at most 4,095", data->n >> 20);
-    else if (s->app->served == SERVED_MAX)
-        set_fail(s, "over %u datasets of more than %u KiB", SERVED_MAX, PLAN_INLINE_BYTES_MAX >> 10);
-    else {
-        s->app->served++;
-        s->node.block = block_of_content(bytes.p, bytes.n);
-        s->node.block_bytes = bytes.n;
-        rt->serve(rt->user, &(struct served_block){ .id = s->node.block, .bytes = bytes });
-    }
+        s->node.data = (struct bytes){ arena_copy(&s->app->arena, data->p, data->n), (uint32_t)data->n };
+    else if (app_serve(s->app, data->p, data->n, &s->node.block, &e))
+        set_fail(s, "%s", e.words);
+    else
+        s->node.block_bytes = data->n;
     buf_fini(data);
 }
 
@@ -48,12 +45,41 @@ static uint64_t split_bytes(const fe_set *s, uint64_t total)
     return most && want > most ? most : want;
 }
 
+/* Where the first `header` lines of a file end; -1 and `e`.  Looked for here, once, so that no task needs to know of
+ * lines in other splits than its own. */
+static int64_t header_end(const struct name_row *f, uint32_t header, struct error *e)
+{
+    char text[HEADER_READ_BYTES];
+    uint64_t at = 0;
+    if (header == 0)
+        return 0;
+    int fd = open(f->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_sys(e, "%s", f->path);
+    while (header && at < f->bytes) {
+        ssize_t n = pread(fd, text, sizeof text, (off_t)at);
+        if (n <= 0) {
+            close(fd);
+            return n ? error_sys(e, "%s", f->path) : error_set(e, ESTALE, "%s: it became shorter", f->path);
+        }
+        const char *p = text, *end = text + n, *newline;
+        while (header && (newline = memchr(p, '\n', (size_t)(end - p)))) {
+            p = newline + 1;
+            header--;
+        }
+        at += (uint64_t)(header ? n : p - text);
+    }
+    close(fd);
+    return (int64_t)(at < f->bytes ? at : f->bytes);
+}
+
 /* Every file is a block too: an executor that can't see it, or sees another, gets it from here. */
-static void files_set(fe_set *s, struct names *names)
+static void files_set(fe_set *s, struct names *names, uint32_t header)
 {
     const struct runtime *rt = s->app->runtime;
     struct file_table table;
     struct buf data = { 0 };
+    struct error e;
     uint64_t total = 0;
     for (uint32_t i = 0; i < names->count; i++)
         total += names_row(names, i)->bytes;
@@ -62,7 +88,11 @@ static void files_set(fe_set *s, struct names *names)
     file_table_init(&table, s->node.split_bytes);
     for (uint32_t i = 0; i < names->count; i++) {
         struct name_row *f = names_row(names, i);
-        file_table_add(&table, f->path, f->bytes, f->mtime_ns);
+        int64_t from = s->error ? 0 : header_end(f, header, &e);
+        if (from < 0)
+            set_fail(s, "%s", e.words);
+        else
+            file_table_add(&table, f->path, (uint64_t)from, f->bytes, f->mtime_ns);
         f->block = file_block(f->path, f->bytes, f->mtime_ns);
     }
     s->parts = file_table_done(&table, &data);
@@ -93,21 +123,26 @@ static void sizes_check(fe_set *s, const struct names *names, uint32_t size)
     }
 }
 
-static fe_set *source_files(fe_set *s, int n, char **names)
+static fe_set *source_files(fe_set *s, int n, char **names, uint32_t header)
 {
     struct names found = { 0 };
     names_find(s, n, names, &found);
     if (s->node.op == OP_BINARY && !s->error)
         sizes_check(s, &found, type_size(s->node.value));
     if (!s->error)
-        files_set(s, &found);
+        files_set(s, &found, header);
     names_fini(&found);
     return s;
 }
 
 fe_set *fe_text_at(fe_app *app, int n, char **names, fe_place place)
 {
-    return source_files(set_new(app, OP_TEXT, "text", place, FERRO_NONE, FERRO_TEXT), n, names);
+    return source_files(set_new(app, OP_TEXT, "text", place, FERRO_NONE, FERRO_TEXT), n, names, 0);
+}
+
+fe_set *fe_csv_at(fe_app *app, int n, char **names, uint32_t header, fe_place place)
+{
+    return source_files(set_new(app, OP_TEXT, "csv", place, FERRO_NONE, FERRO_TEXT), n, names, header);
 }
 
 fe_set *fe_binary_at(fe_app *app, int n, char **names, fe_type type, fe_place place)
@@ -115,7 +150,7 @@ fe_set *fe_binary_at(fe_app *app, int n, char **names, fe_type type, fe_place pl
     fe_set *s = set_new(app, OP_BINARY, "binary", place, FERRO_NONE, type);
     if (type == FERRO_NONE || type == FERRO_TEXT || !type_known(type))
         set_fail(s, "the records' type is none of FERRO_I64, _F64 or _STRUCT of 1 to 65536 bytes");
-    return source_files(s, n, names);
+    return source_files(s, n, names, 0);
 }
 
 /* ---- what main has in memory --------------------------------------------------------------- */

@@ -43,9 +43,9 @@ static void piece_add(struct file_table *t, const struct file_piece *p)
     t->weight += FILE_COST + p->end - p->begin;
 }
 
-void file_table_add(struct file_table *t, const char *path, uint64_t bytes, uint64_t mtime_ns)
+void file_table_add(struct file_table *t, const char *path, uint64_t from, uint64_t bytes, uint64_t mtime_ns)
 {
-    struct file_piece p = { path, 0, 0, bytes, mtime_ns };
+    struct file_piece p = { path, from, from, bytes, mtime_ns };
     while (p.begin < bytes) {
         uint64_t left = bytes - p.begin, room = t->split_bytes > t->weight ? t->split_bytes - t->weight : 0;
         if (left > room && t->weight && room < t->split_bytes / 8) { /* no scraps at the end of a split */

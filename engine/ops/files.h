@@ -22,9 +22,9 @@ struct file_table {
     uint64_t split_bytes, weight;
 };
 
-/* Paths are borrowed until file_table_done(). */
+/* The file from byte `from` on.  Paths are borrowed until file_table_done(). */
 void file_table_init(struct file_table *t, uint64_t split_bytes);
-void file_table_add(struct file_table *t, const char *path, uint64_t bytes, uint64_t mtime_ns);
+void file_table_add(struct file_table *t, const char *path, uint64_t from, uint64_t bytes, uint64_t mtime_ns);
 /* Append the table to `out` and free `t`: how many splits there are, at least one. */
 uint32_t file_table_done(struct file_table *t, struct buf *out);
 

@@ -20,6 +20,7 @@ struct run {
     struct arena arena;            /* freed when the attempt ends */
     uint64_t budget;               /* bytes that operators may hold in all (a part of env->memory) */
     uint64_t held;                 /* bytes that they hold: spill/budget.h */
+    struct shared *shared;         /* engine/shared.h; NULL: outside of a task */
     bool failed;                   /* report->cause and words say why */
 };
 
@@ -90,6 +91,7 @@ static inline void emitter_see(struct emitter *e, const char *input)
     if (e->texts.total)
         arena_reset(&e->texts);
 }
+uint64_t emitted_max(const struct run *r); /* bytes that one call of a function may put out */
 void emitter_failed(struct emitter *e); /* the run has failed: what is put out from here on is dropped */
 void emitter_reset(struct emitter *e);  /* forget all rows; memory is kept, within BATCH_BYTES */
 /* The next slice of at most BATCH_ROWS rows that has not been handed up, NULL when there is none.  One function call may emit
