@@ -91,6 +91,11 @@ static void serve_files(void *user, struct names *files)
     post(user, (struct jobmain_post){ .what = JOBMAIN_FILES, .files = served_files_new(files) });
 }
 
+static void forget(void *user, uint64_t keep)
+{
+    post(user, (struct jobmain_post){ .what = JOBMAIN_FORGET, .keep = keep });
+}
+
 static int save_open(void *user, const char *dir, uint8_t token[ID_BYTES], struct error *e)
 {
     struct jobmain *j = user;
@@ -208,6 +213,7 @@ struct jobmain *jobmain_start(const struct jobmain_config *config, struct error 
         .release = release,
         .serve = serve,
         .serve_files = serve_files,
+        .forget = forget,
         .save_open = save_open,
         .say = say,
         .parallelism = config->parallelism,

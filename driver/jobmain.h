@@ -28,6 +28,7 @@ enum jobmain_what {
     JOBMAIN_SERVE = 1, /* item: the loop's from now on */
     JOBMAIN_FILES,     /* files: the same */
     JOBMAIN_SAVE,      /* staging: the loop's from now on, for the job with that save_dir */
+    JOBMAIN_FORGET,    /* keep */
     JOBMAIN_RUN,       /* job: valid until it is answered */
     JOBMAIN_ENDED,     /* main returned, or called exit(): code */
 };
@@ -39,6 +40,7 @@ struct jobmain_post {
     struct served_files *files;
     struct staging *staging;
     const struct job_spec *job;
+    uint64_t keep;
     int code;
     int returned; /* what main itself returned, or called exit() with */
     bool exited;  /* by exit() */

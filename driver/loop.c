@@ -259,6 +259,9 @@ static void on_post(struct loop *l, struct jobmain_post *p)
     }
     case JOBMAIN_FILES: served_add_files(&l->served, p->files); break;
     case JOBMAIN_SAVE: keep_staging(l, p->staging); break;
+    case JOBMAIN_FORGET:
+        step(l, &(struct event){ .kind = EV_CALL, .call = { .what = SCHED_FORGET, .arg = &p->keep } });
+        break;
     case JOBMAIN_RUN: job_begin(l, p->job); break;
     case JOBMAIN_ENDED: on_main_ended(l, p); break;
     }

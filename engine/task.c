@@ -202,6 +202,7 @@ static struct op *leaf_open(struct run *r, const struct leaf *leaf)
     case OP_RANGE: return op_range(r, leaf);
     case OP_READ_HASH: return op_read_hash(r, leaf);
     case OP_READ_GROUPS: return op_read_groups(r, leaf);
+    case OP_READ_ROWS: return op_read_rows(r, leaf);
     default: return op_read_sorted(r, leaf);
     }
 }
@@ -225,6 +226,7 @@ static int sink_run(struct run *r, const struct plan_node *n, struct op *child)
     switch (n->op) {
     case OP_WRITE_HASH: return sink_write_hash(r, n, child);
     case OP_WRITE_RANGE: return sink_write_range(r, n, child);
+    case OP_WRITE_ROWS: return sink_write_rows(r, n, child);
     case OP_COUNT: return sink_count(r, n, child);
     case OP_COLLECT: return sink_collect(r, n, child);
     case OP_REDUCE: return sink_reduce(r, n, child);

@@ -28,6 +28,8 @@ struct runtime {
     void (*serve)(void *user, const struct served_block *block);
     /* The same of files that executors may not see, as they are now: takes what `files` holds, and empties it. */
     void (*serve_files)(void *user, struct names *files);
+    /* What executors keep of the cached dataset with this number goes. */
+    void (*forget)(void *user, uint64_t keep);
     /* Make the output folder and its token ("OUT/_ferro/<app>/token"): fills the token; an existing
      * output without --overwrite is an error. */
     int (*save_open)(void *user, const char *dir, uint8_t token[ID_BYTES], struct error *e);

@@ -14,6 +14,7 @@ struct fe_app {
     const void *library;           /* load base of the job's library: fn = base + offset */
     bool failed;                   /* an action has failed and said so */
     const char *error;             /* NULL, or what the next action has to say: a broadcast's */
+    uint64_t cached;               /* datasets, ever */
     uint32_t served;               /* blocks that the driver was given to serve */
 };
 

@@ -44,6 +44,7 @@
 #define PULLS_WAITING_MAX 4096u /* more stop new tasks of that stage */
 #define SERVING_MAX 64u         /* chunks being read for one executor */
 #define SAMPLES_MAX 65536u      /* sample keys kept of one shuffle */
+#define KEPT_MAX 1024u          /* cached datasets */
 #define FAILED_MAX 65536u       /* tasks whose failures are remembered */
 #define UNSTARTED_MAX 12u       /* of one task: executors that could not begin it */
 #define UNSTARTED_BARS 3u /* so many in a row, and its executor's slots go back while there are others */
@@ -121,8 +122,10 @@ struct sample {
 };
 
 struct stage {
-    const struct stage_spec *spec; /* borrowed from the job's */
+    const struct stage_spec *spec; /* borrowed from the job's; NULL: kept, and of no running job */
     uint32_t index, number;        /* in the job; in the application */
+    uint64_t keep;                 /* of a cached dataset: outlives its job; 0: it doesn't */
+    uint32_t ninputs;              /* once it has begun */
     struct arena arena;            /* of what is found out about it: inputs, samples */
     bool needed;                   /* its outputs are still to be read, or it is the last */
     bool begun, gated, said;       /* gated: what it reads was not whole since; said: stage.done */
@@ -157,7 +160,8 @@ struct stage {
 
 struct job {
     const struct job_spec *spec; /* borrowed until SCHED_JOB_ENDED */
-    struct stage **stages;       /* owned, by index */
+    uint32_t base;               /* number of the first stage that it made itself */
+    struct stage **stages;       /* owned, by index, but those that are kept */
     struct stage **active;       /* owned: needed, begun, not whole, what they read is; by index */
     uint32_t nactive, ndone;     /* ndone: whole, or not needed */
     bool dirty;                  /* the list of active ones is old */
@@ -226,7 +230,7 @@ struct exec {
     bool ack;
     struct buf cancels; /* of struct rec_run: to send at the end of the step */
     struct map told;    /* stage's number -> version of STAGE that it has */
-    uint32_t outputs;   /* of the job, that lie there */
+    uint32_t outputs;   /* of the job and of what is kept, that lie there */
     uint32_t serving;
 };
 
@@ -299,6 +303,7 @@ struct sched {
     bool spread;        /* executors of more than one host have been met */
 
     struct job *job; /* owned */
+    struct map kept; /* number -> struct stage, owned: those with `keep` */
     uint32_t next_stage;
     bool rebalance;        /* somebody may be idle while others have too much */
     uint64_t rebalance_ns; /* not looked at before */
@@ -385,12 +390,13 @@ void jobs_settle(struct sched *s);         /* begin what may begin, end what has
 void jobs_committed(struct sched *s, int64_t result);
 struct stage *jobs_stage(const struct sched *s, uint32_t number); /* NULL: not of the running job */
 struct stage *jobs_last(const struct job *j);                     /* NULL: a job without stages */
-void jobs_free(struct job **j);
+void jobs_free(struct sched *s);
 
 /* stages.c: one stage's begin, and its STAGE message */
 struct stage *stages_new(const struct stage_spec *spec, uint32_t index, uint32_t number);
 void stages_free(struct stage **st);
 bool stages_whole(const struct stage *st);
+bool stages_lies(const struct stage *st, uint32_t part);        /* an output of it lies on an executor */
 bool stages_ready(const struct job *j, const struct stage *st); /* all that it reads is whole */
 bool stages_is_map(const struct stage *st); /* its outputs stay on executors, for other stages */
 /* What it reads, edge by edge (an index in the job): each input's stage and its other one, then the sides.
@@ -399,9 +405,19 @@ uint32_t stages_edges(const struct stage_spec *spec);
 uint32_t stages_edge(const struct stage_spec *spec, uint32_t i);
 bool stages_has_source(const struct stage *st);
 void stages_begin(struct sched *s, struct stage *st);
+void stages_moved(struct sched *s, struct stage *st); /* what it reads lies elsewhere than before */
 bool stages_tell(struct sched *s, struct exec *x, struct stage *st); /* false: the job has failed */
 uint64_t stages_pending(const struct stage *st);
 void stages_raise(struct sched *s); /* every active stage is told anew */
+
+/* keep.c: stages of cached datasets outlive their jobs */
+struct stage *keep_adopt(struct sched *s, const struct stage_spec *spec,
+                         uint32_t index); /* the one of spec->keep, for the job that begins; NULL: too many */
+void keep_or_drop(struct sched *s, struct stage *st); /* its job has ended */
+void keep_forget(struct sched *s, uint64_t keep);     /* it will be made anew when it is needed again */
+bool keep_has(const struct sched *s, uint32_t number);
+void keep_free_blocks(struct sched *s, struct exec *x); /* of stages that are neither the job's nor kept */
+void keep_fini(struct sched *s);
 
 /* cuts.c: what map outputs say about sizes and keys, and reduce tasks made of it */
 void cuts_add(struct job *j, struct stage *map, const struct rec_report *r);

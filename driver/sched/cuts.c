@@ -51,7 +51,8 @@ void cuts_add(struct job *j, struct stage *map, const struct rec_report *r)
         return;
     t->flags |= TASK_SIZED;
     map->map_bytes += r->out_bytes;
-    j->bytes_shuffled += r->out_bytes;
+    if (map->spec->kind == STAGE_HASH || map->spec->kind == STAGE_RANGE)
+        j->bytes_shuffled += r->out_bytes;
     if (map->spec->kind == STAGE_HASH)
         add_sizes(map, r->sizes);
     else if (map->spec->kind == STAGE_RANGE)

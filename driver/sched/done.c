@@ -174,24 +174,6 @@ static bool confirmed(const struct msg_attached *m, uint64_t lease)
     return false;
 }
 
-static void free_ended_stages(struct sched *s, struct exec *x)
-{
-    struct buf ended = { 0 };
-    MAP_EACH(&x->told, i) {
-        struct rec_num n = { (uint32_t)map_key(&x->told, i) };
-        if (jobs_stage(s, n.n))
-            continue;
-        buf_put(&ended, &n, sizeof n);
-        map_del(&x->told, n.n);
-    }
-    struct msg_block_free m = { .app = s->config.app };
-    m.stages.v = (const struct rec_num *)ended.p;
-    m.stages.n = (uint32_t)(ended.n / sizeof(struct rec_num));
-    if (m.stages.n)
-        links_send(s, x, MSG_BLOCK_FREE, &m);
-    buf_fini(&ended);
-}
-
 void done_on_attached(struct sched *s, struct exec *x, const struct msg_attached *m)
 {
     struct map live = { 0 };
@@ -211,7 +193,7 @@ void done_on_attached(struct sched *s, struct exec *x, const struct msg_attached
         if (l->x == x && !confirmed(m, l->lease))
             grants_drop(s, l);
     }
-    free_ended_stages(s, x);
+    keep_free_blocks(s, x);
     struct sched_event *e = sched_event_add(s, "executor.attached");
     e->executor = x->name;
     e->count = x->slots;

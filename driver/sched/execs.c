@@ -158,10 +158,10 @@ static void gone(struct sched *s, struct exec *x, const char *event, const char 
         map_put_u64(&s->given_before, name_key(x->incarnation), x->given);
     map_clear(&x->told);
     buf_reset(&x->cancels);
-    if (!s->job || s->job->ended)
-        return;
-    attempts_lose(s, x, NULL);
-    commit_drop(s, x);
+    if (s->job && !s->job->ended) {
+        attempts_lose(s, x, NULL);
+        commit_drop(s, x);
+    }
     fail_outputs_of(s, x);
 }
 

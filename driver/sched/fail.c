@@ -39,19 +39,21 @@ void fail_rerun(struct sched *s, struct stage *map)
     }
 }
 
+static void outputs_of(struct sched *s, const struct exec *x, struct stage *map)
+{
+    for (uint32_t p = 0; map->begun && map->out_bytes && p < map->ntasks && x->outputs; p++)
+        if (map->tasks[p].exec == x->index && stages_lies(map, p))
+            output_lost(s, map, p);
+}
+
 void fail_outputs_of(struct sched *s, struct exec *x)
 {
-    if (!s->job || s->job->ended || x->outputs == 0)
-        return;
-    for (uint32_t i = 0; i < s->job->spec->nstages; i++) {
-        struct stage *map = s->job->stages[i];
-        for (uint32_t p = 0; map->begun && map->out_bytes && p < map->ntasks; p++) {
-            const struct task *t = &map->tasks[p];
-            if (t->state == TASK_DONE && t->exec == x->index && map->out_bytes[p] && !(t->flags & TASK_DEAD))
-                output_lost(s, map, p);
-        }
-    }
-    s->job->dirty = true;
+    for (uint32_t i = 0; s->job && i < s->job->spec->nstages; i++)
+        outputs_of(s, x, s->job->stages[i]);
+    if (s->job)
+        s->job->dirty = true;
+    MAP_EACH(&s->kept, i)
+        outputs_of(s, x, map_at(&s->kept, i));
 }
 
 /* ---- the story ------------------------------------------------------------------------------ */

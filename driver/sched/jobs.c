@@ -11,6 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A stage of its own, or the one that an earlier job has left. */
+static struct stage *stage_take(struct sched *s, const struct stage_spec *spec, uint32_t index)
+{
+    struct stage *st = spec->keep ? keep_adopt(s, spec, index) : NULL;
+    if (!st && spec->keep)
+        jobs_end(s, -1, "%s (%s): over %u datasets are cached; fe_uncache those that are not needed\n",
+                 spec->name, spec->place, KEPT_MAX);
+    return st ? st : stages_new(spec, index, s->job->base + index);
+}
+
 void jobs_run(struct sched *s, const struct job_spec *spec)
 {
     assert(!s->job);
@@ -22,9 +32,11 @@ void jobs_run(struct sched *s, const struct job_spec *spec)
     j->active = calloc(spec->nstages + 1u, sizeof(struct stage *));
     if (!j->stages || !j->active)
         abort();
-    for (uint32_t i = 0; i < spec->nstages; i++)
-        j->stages[i] = stages_new(&spec->stages[i], i, s->next_stage++);
+    j->base = s->next_stage;
     s->job = j;
+    for (uint32_t i = 0; i < spec->nstages; i++)
+        j->stages[i] = stage_take(s, &spec->stages[i], i);
+    s->next_stage += spec->nstages;
     j->dirty = true;
     sched_event_add(s, "job.begun")->count = spec->nstages;
     if (spec->nstages == 0)
@@ -35,11 +47,12 @@ void jobs_run(struct sched *s, const struct job_spec *spec)
 
 struct stage *jobs_stage(const struct sched *s, uint32_t number)
 {
-    uint32_t base = s->job ? s->next_stage - s->job->spec->nstages : 0;
-    if (!s->job || number < base || number - base >= s->job->spec->nstages ||
-        !s->job->stages[number - base]->begun)
+    const struct job *j = s->job;
+    if (!j)
         return NULL;
-    return s->job->stages[number - base];
+    bool own = number >= j->base && number - j->base < j->spec->nstages;
+    struct stage *st = own ? j->stages[number - j->base] : map_get(&s->kept, number);
+    return st && st->number == number && st->spec && st->begun ? st : NULL;
 }
 
 struct stage *jobs_last(const struct job *j)
@@ -61,14 +74,14 @@ void jobs_end(struct sched *s, int code, const char *fmt, ...)
     buf_printf(&s->job->story, "%s", words);
 }
 
-void jobs_free(struct job **jp)
+void jobs_free(struct sched *s)
 {
-    struct job *j = *jp;
-    *jp = NULL;
+    struct job *j = s->job;
+    s->job = NULL;
     if (!j)
         return;
     for (uint32_t i = 0; i < j->spec->nstages; i++)
-        stages_free(&j->stages[i]);
+        keep_or_drop(s, j->stages[i]);
     free(j->stages);
     free(j->active);
     buf_fini(&j->story);
@@ -124,8 +137,8 @@ static void look_at(struct sched *s, struct stage *st)
         stages_begin(s, st);
     if (j->ended)
         return;
-    if (st->begun && ready && st->gated) /* its inputs have moved */
-        st->version += !FERRO_PLANT(sched_version_not_raised);
+    if (st->begun && ready && st->gated)
+        stages_moved(s, st);
     if (st->begun && !ready && !st->gated)
         call_back(s, st);
     st->gated = st->begun && !ready;
@@ -175,20 +188,6 @@ void jobs_committed(struct sched *s, int64_t result)
         jobs_end(s, 0, "%s", "");
 }
 
-static void free_blocks(struct sched *s, struct exec *x)
-{
-    struct rec_num *stages = arena_alloc(&s->out->arena, (x->told.n + 1ull) * sizeof *stages);
-    uint32_t n = 0;
-    if (!x->control.up) /* told when it is back */
-        return;
-    MAP_EACH(&x->told, i)
-        stages[n++].n = (uint32_t)map_key(&x->told, i);
-    map_clear(&x->told);
-    if (n)
-        links_send(s, x, MSG_BLOCK_FREE,
-                   &(struct msg_block_free){ .app = s->config.app, .stages = { stages, n } });
-}
-
 static void forget_pulled(struct sched *s, const struct job *j)
 {
     struct io_work *w;
@@ -208,10 +207,6 @@ static void finish(struct sched *s)
         attempts_cancel_all(s, s->execs[i]);
     commit_drop(s, NULL);
     execs_flush(s);
-    for (uint32_t i = 0; i < s->nexecs; i++) {
-        s->execs[i]->outputs = 0;
-        free_blocks(s, s->execs[i]);
-    }
     if (j->spec->nstages)
         forget_pulled(s, j);
     struct sched_ended *ended = arena_alloc(&s->out->arena, sizeof *ended);
@@ -222,7 +217,9 @@ static void finish(struct sched *s)
     e->count = (uint32_t)j->reruns;
     e->words = ended->words;
     sched_keep_figures(s);
-    jobs_free(&s->job); /* while its spec is still there */
+    jobs_free(s); /* while its spec is still there */
+    for (uint32_t i = 0; i < s->nexecs; i++)
+        keep_free_blocks(s, s->execs[i]);
     sched_wake(s, s->now);
     sched_note(s, SCHED_JOB_ENDED, ended);
 }

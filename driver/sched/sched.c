@@ -58,7 +58,8 @@ void sched_free(struct sched **sp)
     *sp = NULL;
     if (!s)
         return;
-    jobs_free(&s->job);
+    jobs_free(s);
+    keep_fini(s);
     for (uint32_t i = 0; i < s->nexecs; i++)
         execs_free(s->execs[i]);
     free(s->execs);
@@ -133,6 +134,7 @@ static void on_call(struct sched *s, int what, const void *arg)
     case SCHED_CLOSE: mgr_close(s, c->exit_code, c->words); break;
     case SCHED_INTERRUPT: mgr_close(s, EXIT_INTERRUPTED, "interrupted"); break;
     case SCHED_SERVE: blocks_serve(s, b->id, b->bytes.n); break;
+    case SCHED_FORGET: keep_forget(s, *(const uint64_t *)arg); break;
     default: break;
     }
 }

@@ -9,6 +9,7 @@
  *   SCHED_CLOSE            const struct sched_close * : the application's main returned
  *   SCHED_INTERRUPT        NULL : SIGINT/SIGTERM; the running job fails, the application closes as killed
  *   SCHED_SERVE            const struct served_block * : from now on the driver serves it, and it has that size
+ *   SCHED_FORGET           const uint64_t * : what is kept of the dataset with this number (stage_spec.keep) goes
  * ACT_CALL what:
  *   SCHED_JOB_ENDED        const struct sched_ended *
  *   SCHED_RESULT           const struct sched_result * : a committed task's result bytes
@@ -32,7 +33,7 @@
 #include "common/core/step.h"
 #include "driver/sched/job.h"
 
-enum sched_call { SCHED_RUN = 1, SCHED_CLOSE, SCHED_INTERRUPT, SCHED_SERVE };
+enum sched_call { SCHED_RUN = 1, SCHED_CLOSE, SCHED_INTERRUPT, SCHED_SERVE, SCHED_FORGET };
 enum sched_note { SCHED_JOB_ENDED = 1, SCHED_RESULT, SCHED_PROGRESS, SCHED_EVENT };
 
 /* Fields that an event hasn't are 0 or NULL. */

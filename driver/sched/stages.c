@@ -20,6 +20,12 @@ bool stages_whole(const struct stage *st)
     return st->begun && st->done == st->ntasks;
 }
 
+bool stages_lies(const struct stage *st, uint32_t part)
+{
+    const struct task *t = &st->tasks[part];
+    return t->state == TASK_DONE && st->out_bytes[part] && !(t->flags & TASK_DEAD);
+}
+
 bool stages_is_map(const struct stage *st)
 {
     return st->spec->kind != STAGE_RESULT && st->spec->kind != STAGE_SAVE;
@@ -94,6 +100,7 @@ void stages_begin(struct sched *s, struct stage *st)
     uint64_t ntasks = 0;
     st->begun = true;
     st->version = 1;
+    st->ninputs = st->spec->ninputs;
     st->inputs = arena_alloc(&st->arena, (st->spec->ninputs + 1ull) * sizeof *st->inputs);
     for (uint32_t i = 0; i < st->spec->ninputs; i++) {
         cuts_form(s, &st->spec->inputs[i], &st->arena, &st->inputs[i]);
@@ -110,6 +117,21 @@ void stages_begin(struct sched *s, struct stage *st)
     e->stage = st->number;
     e->count = st->ntasks;
     e->words = st->spec->name;
+}
+
+/* A partition of a cached dataset is read as it is: were there more or fewer of them now, others would be read. */
+void stages_moved(struct sched *s, struct stage *st)
+{
+    st->version += !FERRO_PLANT(sched_version_not_raised);
+    for (uint32_t i = 0; i < st->ninputs; i++) {
+        uint32_t parent = st->spec->inputs[i].shuffle;
+        const struct stage *rows = parent == STAGE_NO_SHUFFLE ? NULL : s->job->stages[parent];
+        if (rows && rows->spec->kind == STAGE_ROWS && rows->ntasks != st->inputs[i].ntasks)
+            jobs_end(s, -1,
+                     "stage %u, %s (%s): the cached dataset that it reads has %u partitions now, and had %u; "
+                     "fe_uncache what was made of it too\n",
+                     st->number, st->spec->name, st->spec->place, rows->ntasks, st->inputs[i].ntasks);
+    }
 }
 
 /* ---- the STAGE message --------------------------------------------------------------------- */

@@ -53,6 +53,7 @@ struct op *op_range(struct run *r, const struct leaf *leaf);
 struct op *op_read_hash(struct run *r, const struct leaf *leaf);   /* engine/shuffle */
 struct op *op_read_groups(struct run *r, const struct leaf *leaf); /* engine/shuffle */
 struct op *op_read_sorted(struct run *r, const struct leaf *leaf); /* engine/shuffle */
+struct op *op_read_rows(struct run *r, const struct leaf *leaf);
 struct op *op_map(struct run *r, const struct plan_node *node,
                   struct op *child); /* MAP, FLAT_MAP, MAP_VALUES */
 struct op *op_filter(struct run *r, const struct plan_node *node, struct op *child);
@@ -61,6 +62,7 @@ struct op *op_map_partitions(struct run *r, const struct plan_node *node, struct
 /* Sinks pull their child to the end and fill the report.  0, or -1 after run_fail().  They don't free it. */
 int sink_write_hash(struct run *r, const struct plan_node *node, struct op *child);  /* engine/shuffle */
 int sink_write_range(struct run *r, const struct plan_node *node, struct op *child); /* engine/shuffle */
+int sink_write_rows(struct run *r, const struct plan_node *node, struct op *child);
 int sink_count(struct run *r, const struct plan_node *node, struct op *child);
 int sink_collect(struct run *r, const struct plan_node *node, struct op *child);
 int sink_reduce(struct run *r, const struct plan_node *node, struct op *child);

@@ -60,7 +60,7 @@ int read_init(struct read *rd, struct run *r, const struct leaf *leaf, enum map_
 
 /* ---- descriptors --------------------------------------------------------------------- */
 
-static struct rec_want want_of(const struct rec_map *m)
+struct rec_want read_want(const struct rec_map *m)
 {
     struct rec_want w = { .kind = WANT_BLOCK,
                           .peer = m->peer,
@@ -73,11 +73,11 @@ static struct rec_want want_of(const struct rec_map *m)
     return w;
 }
 
-static int got_fail(struct read *rd, const struct rec_map *m, const struct rec_got *got)
+int read_got_fail(struct run *r, const struct rec_map *map, const struct rec_got *got)
 {
     char words[ERROR_WORDS_MAX];
     bytes_text(got->words, words, sizeof words);
-    return read_fail(rd->run, m, words[0] ? words : "its executor does not give it");
+    return read_fail(r, map, words[0] ? words : "its executor does not give it");
 }
 
 static int read_at(struct read *rd, const struct read_map *m, uint64_t offset, void *out, uint64_t n)
@@ -105,7 +105,7 @@ static bool gather(struct read *rd, struct rec_want *wants)
             continue;
         struct rec_want *w = &wants[rd->nmaps];
         rd->maps[rd->nmaps++] = (struct read_map){ .map = m, .fd = -1 };
-        *w = want_of(m);
+        *w = read_want(m);
         if (m->bytes > READ_WHOLE_BYTES) {
             w->tail = 1;
             w->offset = w->length = READ_TAIL_BYTES;
@@ -130,7 +130,7 @@ static int fetch_maps(struct read *rd, const struct rec_want *wants)
     for (uint32_t i = 0; i < rd->nmaps; i++) {
         struct read_map *m = &rd->maps[i];
         if (m->fd < 0)
-            return got_fail(rd, m->map, &got[i]);
+            return read_got_fail(rd->run, m->map, &got[i]);
         if (got[i].total != m->map->bytes || m->end < m->base || m->end > got[i].total)
             return read_fail(rd->run, m->map, "its size is not what its map said");
     }
@@ -140,7 +140,7 @@ static int fetch_maps(struct read *rd, const struct rec_want *wants)
 /* The index, when the tail was too short for it. */
 static int fetch_index(struct read *rd, struct read_map *m)
 {
-    struct rec_want want = want_of(m->map);
+    struct rec_want want = read_want(m->map);
     struct rec_got got;
     int fd;
     want.offset = m->footer.index_offset;
@@ -148,7 +148,7 @@ static int fetch_index(struct read *rd, struct read_map *m)
     if (run_fetch(rd->run, &want, 1, &got, &fd))
         return -1;
     if (got.code)
-        return got_fail(rd, m->map, &got);
+        return read_got_fail(rd->run, m->map, &got);
     close(m->fd);
     m->fd = fd;
     m->base = got.base;
@@ -244,7 +244,7 @@ static int take_stretch(struct read *rd, struct read_run *r, const struct rec_go
 {
     const struct rec_map *map = rd->maps[r->map].map;
     if (got->code)
-        return got_fail(rd, map, got);
+        return read_got_fail(rd->run, map, got);
     r->fd = fd;
     r->own = true;
     if (got->base > r->at || got->base + got->length < r->end)
@@ -262,7 +262,7 @@ static int fetch_stretches(struct read *rd, const uint32_t *which, uint32_t n)
     int fds[HOST_FDS_MAX], failed = 0;
     for (uint32_t i = 0; i < n; i++) {
         const struct read_run *r = read_run(rd, which[i]);
-        wants[i] = want_of(rd->maps[r->map].map);
+        wants[i] = read_want(rd->maps[r->map].map);
         wants[i].offset = r->at;
         wants[i].length = r->end - r->at;
     }

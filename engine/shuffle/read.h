@@ -56,7 +56,10 @@ static inline struct read_run *read_run(struct read *rd, uint32_t i)
 {
     return (struct read_run *)(void *)rd->runs.p + i;
 }
-/* End the attempt: this map's output can't be used.  Returns -1. */
+/* What to ask for: all of this map's output. */
+struct rec_want read_want(const struct rec_map *map);
+/* End the attempt: this map's output can't be used, or was not given.  Return -1. */
+int read_got_fail(struct run *r, const struct rec_map *map, const struct rec_got *got);
 int read_fail(struct run *r, const struct rec_map *map, const char *words);
 /* Start on run `i`. */
 void read_stream(struct read *rd, uint32_t i, fe_type key, fe_type value, uint32_t step, struct stream *out);

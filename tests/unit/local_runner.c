@@ -64,6 +64,13 @@ static void serve(void *user, const struct served_block *block)
     map_put(&l->served, key_of(block->id.b), s);
 }
 
+static void forget(void *user, uint64_t keep)
+{
+    struct local *l = user;
+    (void)keep; /* each job computes what it reads */
+    l->forgets++;
+}
+
 static void serve_files(void *user, struct names *files)
 {
     struct local *l = user;
@@ -450,6 +457,7 @@ struct local *local_new(const struct local_config *config)
         .release = release,
         .serve = serve,
         .serve_files = serve_files,
+        .forget = forget,
         .save_open = save_open,
         .say = say,
         .parallelism = config->parallelism,

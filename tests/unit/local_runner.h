@@ -22,7 +22,7 @@ struct local {
     char dir[64];    /* blocks and scratch; removed by local_free() */
     struct buf said; /* every line that was said, with a newline; NUL behind */
     uint32_t stages; /* that were run so far, over all jobs */
-    uint32_t tasks, failures, plain;
+    uint32_t tasks, failures, plain, forgets;
     uint64_t bytes_read, bytes_fetched;
     char *stage_names; /* "split; reduce" */
     struct map served; /* first 8 bytes of a block's name -> struct local_served, owned */

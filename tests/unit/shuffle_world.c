@@ -222,7 +222,9 @@ int shuffle_world_map(struct shuffle_world *w, const struct plan_node *sink, con
                           .hashed = w->hashed,
                           .select = w->select };
     w->stage.stage = MAP_STAGE;
-    int result = (sink->op == OP_WRITE_RANGE ? sink_write_range : sink_write_hash)(&r, sink, &s->op);
+    int result = (sink->op == OP_WRITE_RANGE  ? sink_write_range
+                  : sink->op == OP_WRITE_ROWS ? sink_write_rows
+                                              : sink_write_hash)(&r, sink, &s->op);
     w->maps[part] = (struct rec_map){ MAP_STAGE, part, 1, 0, w->report.out_bytes };
     w->stage.maps.n++;
     buf_fini(&s->keys);
@@ -260,6 +262,7 @@ int shuffle_world_reduce(struct shuffle_world *w, const struct plan_node *leaf, 
     w->stage.inputs.n = 1;
     struct op *op = leaf->op == OP_READ_HASH     ? op_read_hash(&r, &at)
                     : leaf->op == OP_READ_GROUPS ? op_read_groups(&r, &at)
+                    : leaf->op == OP_READ_ROWS   ? op_read_rows(&r, &at)
                                                  : op_read_sorted(&r, &at);
     while (op && (got = op->next(op, &b)) > 0) {
         cr_assert(b->rows > 0 && b->rows <= BATCH_ROWS);

@@ -57,7 +57,8 @@ static fe_set *bad_set(fe_app *app, const char **words)
         *words = ": fe_sort_by_key: the dataset has no keys to sort by";
         return fe_sort_by_key(numbers, FERRO_ASCENDING);
     case 12:
-        *words = ": fe_partitions: it goes right after a shuffle (reduce, group, sort, join), not after fe_map";
+        *words =
+            ": fe_partitions: it goes right after a shuffle (reduce, group, sort, join), not after fe_map";
         return fe_partitions(keyed, 4);
     case 13:
         *words = ": fe_range: 16777217 partitions; at most 16777216";
