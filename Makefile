@@ -64,7 +64,7 @@ all: $(PRODUCTS) ## Build the library and the programs (SAN=address,undefined: w
 run: all ## Count words on a cluster of four processes, from nothing to the result
 	@B=$(B) examples/run.sh
 
-test: all $(TESTS) ## Run every test (PARTS="unit sim" only some; SAN=address,undefined)
+test: all $(TESTS) $(BENCHES) ## Run every test (PARTS="unit sim" only some; SAN=address,undefined)
 	@B=$(B) SAN=$(SAN) tests/run-tests.sh
 
 bench: all $(BENCHES) ## Measure, each figure beside its limit; writes build/bench.json
