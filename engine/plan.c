@@ -177,7 +177,7 @@ static int node_check(const struct plan *p, uint32_t i, uint8_t *used, struct er
         if ((c != PLAN_NONE) != (k < want) || (k < want && (c >= i || used[c]++)))
             return error_set(e, EPROTO, "plan: node %u (%s): wrong children", i, row->name);
     }
-    if (n->op == OP_WRITE_HASH && n->buckets == 0)
+    if ((n->op == OP_WRITE_HASH || n->op == OP_JOIN || n->op == OP_WRITE_TABLE) && n->buckets == 0)
         return error_set(e, EPROTO, "plan: a shuffle without buckets");
     return 0;
 }

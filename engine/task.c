@@ -1,4 +1,5 @@
 /* task.c - a stage made ready, and one partition of it run: see task.h. */
+#include "engine/join/tables.h"
 #include "engine/ops/op.h"
 #include "engine/shared.h"
 
@@ -16,10 +17,11 @@ struct task_stage {
     struct arena arena; /* plan, message, what follows */
     struct plan plan;
     const struct msg_stage *msg;
-    uint32_t *parent;    /* of each node but the root */
-    uint32_t *leaf_node; /* of each input: its leaf */
-    uint64_t *first;     /* of each input: its first partition; one more: how many there are */
-    struct run run;      /* of the last attempt: the report points into its arena */
+    uint32_t *parent;      /* of each node but the root */
+    uint32_t *leaf_node;   /* of each input: its leaf */
+    uint64_t *first;       /* of each input: its first partition; one more: how many there are */
+    struct tables **sides; /* of each side: its tables, NULL: no task needed them yet; owned */
+    struct run run;        /* of the last attempt: the report points into its arena */
     struct shared shared;
 };
 
@@ -81,7 +83,8 @@ static bool is_leaf(const struct plan_node *n)
 static bool needs_fn(uint32_t op)
 {
     return op == OP_MAP || op == OP_FLAT_MAP || op == OP_FILTER || op == OP_MAP_VALUES || op == OP_REDUCE ||
-           op == OP_READ_GROUPS || op == OP_MAP_PARTITIONS || op == OP_AGGREGATE;
+           op == OP_READ_GROUPS || op == OP_MAP_PARTITIONS || op == OP_AGGREGATE || op == OP_JOIN ||
+           op == OP_COGROUP || op == OP_PROBE;
 }
 
 static int fn_check(const struct task_env *env, const struct plan_node *n, struct error *e)
@@ -106,6 +109,7 @@ static bool types_fit(const struct plan_node *n, const struct plan_node *child)
         return n->in_key == child->key && n->in_value == child->value && type_size(n->value) != 0;
     case OP_MAP_VALUES: return n->key == child->key;
     case OP_REDUCE: return n->value == child->value && type_size(n->value) != 0;
+    case OP_PROBE: return n->in_key == child->key && (n->swapped ? n->other : n->in_value) == child->value;
     default: return n->key == child->key && n->value == child->value;
     }
 }
@@ -128,6 +132,7 @@ static int node_check(struct task_stage *s, uint32_t i, struct error *e)
         s->parent[n->child[k]] = i;
         fits &= types_fit(n, &s->plan.nodes[n->child[k]]);
     }
+    fits &= n->op != OP_PROBE || n->side < s->msg->sides.n;
     if (!fits)
         return error_set(e, EPROTO, "%s (%s:%u): the plan's types don't fit together", op_name(n->op),
                          n->file, n->line);
@@ -163,6 +168,7 @@ static int stage_read(struct task_stage *s, struct bytes frame, struct error *e)
     s->parent = arena_alloc(&s->arena, s->plan.n * sizeof *s->parent);
     s->leaf_node = arena_alloc(&s->arena, (s->msg->inputs.n + 1u) * sizeof *s->leaf_node);
     s->first = arena_alloc(&s->arena, (s->msg->inputs.n + 1u) * sizeof *s->first);
+    s->sides = arena_alloc(&s->arena, (s->msg->sides.n + 1u) * sizeof(struct tables *));
     for (uint32_t i = 0; i < s->plan.n; i++)
         if (node_check(s, i, e))
             return -1;
@@ -185,6 +191,8 @@ void ferro_stage_close(struct task_stage **s)
     if (!*s)
         return;
     shared_fini(&(*s)->shared);
+    for (uint32_t i = 0; (*s)->sides && i < (*s)->msg->sides.n; i++)
+        tables_close(&(*s)->sides[i]);
     arena_fini(&(*s)->run.arena);
     arena_fini(&(*s)->arena);
     free(*s);
@@ -201,8 +209,11 @@ static struct op *leaf_open(struct run *r, const struct leaf *leaf)
     case OP_COLLECTION: return op_collection(r, leaf);
     case OP_RANGE: return op_range(r, leaf);
     case OP_READ_HASH: return op_read_hash(r, leaf);
-    case OP_READ_GROUPS: return op_read_groups(r, leaf);
     case OP_READ_ROWS: return op_read_rows(r, leaf);
+    case OP_READ_GROUPS:
+    case OP_COGROUP: return op_read_groups(r, leaf);
+    case OP_READ_BUCKETS: return op_read_buckets(r, leaf);
+    case OP_JOIN: return op_read_join(r, leaf);
     default: return op_read_sorted(r, leaf);
     }
 }
@@ -214,6 +225,7 @@ static struct op *narrow_open(struct run *r, const struct plan_node *n, struct o
     case OP_UNION: op = child; break;
     case OP_FILTER: op = op_filter(r, n, child); break;
     case OP_MAP_PARTITIONS: op = op_map_partitions(r, n, child); break;
+    case OP_PROBE: op = op_probe(r, n, child); break;
     default: op = op_map(r, n, child);
     }
     if (!op)
@@ -227,6 +239,7 @@ static int sink_run(struct run *r, const struct plan_node *n, struct op *child)
     case OP_WRITE_HASH: return sink_write_hash(r, n, child);
     case OP_WRITE_RANGE: return sink_write_range(r, n, child);
     case OP_WRITE_ROWS: return sink_write_rows(r, n, child);
+    case OP_WRITE_TABLE: return sink_write_table(r, n, child);
     case OP_COUNT: return sink_count(r, n, child);
     case OP_COLLECT: return sink_collect(r, n, child);
     case OP_REDUCE: return sink_reduce(r, n, child);
@@ -280,6 +293,7 @@ static void run_begin(struct task_stage *s, uint32_t part, uint32_t attempt, str
         .attempt = attempt,
         .report = report,
         .shared = &s->shared,
+        .sides = s->sides,
         .arena = arena,
         .budget = s->env->memory ? s->env->memory / 2 : BUDGET_DEFAULT,
     };

@@ -2,7 +2,6 @@
 #define XXH_INLINE_ALL
 #include "engine/types.h"
 
-#include <math.h>
 #include <xxhash.h>
 
 #define NAN_BITS 0x7ff8000000000000u
@@ -15,13 +14,6 @@ static inline uint64_t load8(const void *p)
     return x;
 }
 
-static inline uint64_t f64_bits(const void *p)
-{
-    double d;
-    memcpy(&d, p, sizeof d);
-    return isnan(d) ? NAN_BITS : d == 0 ? 0 : load8(p);
-}
-
 /* ---- hash and equality ----------------------------------------------------- */
 
 static inline uint64_t hash8(uint64_t bits)
@@ -32,7 +24,7 @@ static inline uint64_t hash8(uint64_t bits)
 uint64_t type_hash(fe_type t, fe_slice key)
 {
     if (t == FERRO_F64)
-        return hash8(f64_bits(key.p));
+        return hash8(type_f64_bits(key.p));
     return XXH3_64bits(key.p, key.n);
 }
 
@@ -55,7 +47,7 @@ void vec_hash(const struct vec *v, const uint16_t *sel, uint32_t rows, uint64_t 
 bool type_equal(fe_type t, fe_slice a, fe_slice b)
 {
     if (t == FERRO_F64)
-        return f64_bits(a.p) == f64_bits(b.p);
+        return type_f64_bits(a.p) == type_f64_bits(b.p);
     return a.n == b.n && (a.n == 0 || !memcmp(a.p, b.p, a.n));
 }
 
@@ -63,7 +55,7 @@ bool type_equal(fe_type t, fe_slice a, fe_slice b)
 
 static inline uint64_t f64_rank(const void *p)
 {
-    uint64_t bits = f64_bits(p);
+    uint64_t bits = type_f64_bits(p);
     return bits & SIGN_BIT ? ~bits : bits | SIGN_BIT;
 }
 

@@ -8,6 +8,21 @@
 
 #include "engine/batch.h"
 
+static inline bool type_is_number(fe_type t)
+{
+    return t == FERRO_I64 || t == FERRO_F64;
+}
+
+/* A double's bits, the same for all that count as one key. */
+static inline uint64_t type_f64_bits(const void *p)
+{
+    double d;
+    uint64_t bits;
+    memcpy(&d, p, sizeof d);
+    memcpy(&bits, p, sizeof bits);
+    return d != d ? 0x7ff8000000000000u : d == 0 ? 0 : bits;
+}
+
 uint64_t type_hash(fe_type t, fe_slice key);
 /* out[i] = hash of row i (or of row sel[i]'s index) for `rows` rows. */
 void vec_hash(const struct vec *v, const uint16_t *sel, uint32_t rows, uint64_t *out);

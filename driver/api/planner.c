@@ -155,7 +155,7 @@ static int leaf_inputs(struct cut *c, const fe_set *s, int64_t *shuffle, int64_t
     *shuffle = *other =
         stage_of(c, s->child[0], sink, kind,
                  (struct product){ s->origin, kind == STAGE_ROWS ? ROWS_OF_CACHE : SHUFFLE_OF_LEFT });
-    if (*shuffle >= 0 && is_join(op))
+    if (*shuffle >= 0 && is_join(op) && s->child[0]->origin != s->child[1]->origin) /* else read twice */
         *other = stage_of(c, s->child[1], sink, kind, (struct product){ s->origin, SHUFFLE_OF_RIGHT });
     return *shuffle < 0 || *other < 0 ? -1 : 0;
 }
@@ -169,6 +169,8 @@ static int64_t leaf_add(struct cut *c, struct draft *d, const fe_set *s)
         return -1;
     if (node.kernel == FERRO_COUNT)
         node.kernel = FERRO_SUM; /* counts were made in the map task */
+    if (is_join(node.op))
+        node.buckets = shuffle_sink(s).buckets;
     input_add(d, node.op == OP_READ_ROWS ? 0 : s->parts, shuffle, other);
     name_add(d, &node);
     return node_add(c, d, node);
@@ -195,6 +197,7 @@ static int64_t table_stage(struct cut *c, const fe_set *s)
     leaf.key = leaf.in_key = sink.key = side->node.key;
     leaf.value = leaf.in_value = sink.value = side->node.value;
     sink.child[0] = 0;
+    sink.buckets = c->stages[buckets].buckets;
     input_add(&d, 0, buckets, buckets);
     int failed = node_add(c, &d, leaf) < 0 || node_add(c, &d, sink) < 0 ||
                  stage_finish(c, &d, &sink, STAGE_TABLE, product);

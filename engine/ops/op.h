@@ -17,6 +17,7 @@ struct run {
     const struct msg_stage *stage; /* the STAGE message: inputs, peers, maps */
     uint32_t part, attempt;        /* of the stage */
     struct rec_report *report;     /* rows, bytes_read, sizes, samples, result, out_bytes, flags, fetch_* */
+    struct tables **sides;         /* the stage's sides: made by the first task that needs one */
     struct arena arena;            /* freed when the attempt ends */
     uint64_t budget;               /* bytes that operators may hold in all (a part of env->memory) */
     uint64_t held;                 /* bytes that they hold: spill/budget.h */
@@ -50,9 +51,12 @@ struct op *op_text(struct run *r, const struct leaf *leaf);
 struct op *op_binary(struct run *r, const struct leaf *leaf);
 struct op *op_collection(struct run *r, const struct leaf *leaf);
 struct op *op_range(struct run *r, const struct leaf *leaf);
-struct op *op_read_hash(struct run *r, const struct leaf *leaf);   /* engine/shuffle */
-struct op *op_read_groups(struct run *r, const struct leaf *leaf); /* engine/shuffle */
-struct op *op_read_sorted(struct run *r, const struct leaf *leaf); /* engine/shuffle */
+struct op *op_read_hash(struct run *r, const struct leaf *leaf);    /* engine/shuffle */
+struct op *op_read_groups(struct run *r, const struct leaf *leaf);  /* engine/shuffle: READ_GROUPS, COGROUP */
+struct op *op_read_buckets(struct run *r, const struct leaf *leaf); /* engine/shuffle */
+struct op *op_read_join(struct run *r, const struct leaf *leaf);    /* engine/join */
+struct op *op_probe(struct run *r, const struct plan_node *node, struct op *child); /* engine/join */
+struct op *op_read_sorted(struct run *r, const struct leaf *leaf);                  /* engine/shuffle */
 struct op *op_read_rows(struct run *r, const struct leaf *leaf);
 struct op *op_map(struct run *r, const struct plan_node *node,
                   struct op *child); /* MAP, FLAT_MAP, MAP_VALUES */
@@ -63,6 +67,7 @@ struct op *op_map_partitions(struct run *r, const struct plan_node *node, struct
 int sink_write_hash(struct run *r, const struct plan_node *node, struct op *child);  /* engine/shuffle */
 int sink_write_range(struct run *r, const struct plan_node *node, struct op *child); /* engine/shuffle */
 int sink_write_rows(struct run *r, const struct plan_node *node, struct op *child);
+int sink_write_table(struct run *r, const struct plan_node *node, struct op *child); /* engine/join */
 int sink_count(struct run *r, const struct plan_node *node, struct op *child);
 int sink_collect(struct run *r, const struct plan_node *node, struct op *child);
 int sink_reduce(struct run *r, const struct plan_node *node, struct op *child);
@@ -94,8 +99,8 @@ static inline void emitter_see(struct emitter *e, const char *input)
         arena_reset(&e->texts);
 }
 uint64_t emitted_max(const struct run *r); /* bytes that one call of a function may put out */
-void emitter_failed(struct emitter *e); /* the run has failed: what is put out from here on is dropped */
-void emitter_reset(struct emitter *e);  /* forget all rows; memory is kept, within BATCH_BYTES */
+void emitter_failed(struct emitter *e);    /* the run has failed: what is put out from here on is dropped */
+void emitter_reset(struct emitter *e);     /* forget all rows; memory is kept, within BATCH_BYTES */
 /* The next slice of at most BATCH_ROWS rows that has not been handed up, NULL when there is none.  One function call may emit
  * any number of rows: callers stop calling at about BATCH_ROWS rows or BATCH_BYTES, hand up slices, reset, go on. */
 const struct batch *emitter_next(struct emitter *e);

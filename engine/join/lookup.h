@@ -1,0 +1,114 @@
+/* lookup.h - the rows of one side of a join, to be found by their keys: in memory, or in a file that is mapped.
+ *
+ * Rows lie in the order of their keys' hashes.  A directory with about an entry a row divides the hashes that may come
+ * into equal stretches, and says which row is the first of each: finding a row takes one cache miss in the small
+ * directory and one among the rows, and what is known of a bucket lies together.
+ *
+ * A record is a word, which is the key of a number and else the key's hash; then the key, unless it is a number, and the
+ * value, both 8-aligned.  Texts, and rows of over 64 bytes, lie in `far` instead, where the record says: as in rows.h.
+ * Records of one entry are in the order of their words.
+ */
+#ifndef FERRO_JOIN_LOOKUP_H
+#define FERRO_JOIN_LOOKUP_H
+
+#include "common/base/error.h"
+#include "engine/shuffle/rows.h"
+#include "engine/types.h"
+
+#define LOOKUP_RECORD_MAX 64u /* bytes; larger ones lie far */
+#define LOOKUP_GROUP 32u      /* rows that are looked for at once, to wait for memory only once */
+
+struct lookup {
+    fe_type key, value;
+    uint32_t stride;           /* bytes of a record */
+    uint32_t lo, hi, buckets;  /* has the rows of buckets lo..hi-1 */
+    uint64_t base, scale;      /* entry of a hash: lookup_entry() */
+    uint64_t rows, entries;    /* below 2^32 */
+    const uint32_t *directory; /* entries + 1 */
+    const uint8_t *records;
+    const uint8_t *far; /* NULL: all is in the records */
+    uint64_t far_bytes;
+};
+
+/* Where a key's rows may be: from `at` on, as long as the word is the key's, before `end`. */
+struct match {
+    const struct lookup *lookup;
+    uint32_t at, end;
+};
+
+/* Several that share out the buckets between them. */
+struct lookups {
+    const struct lookup *one; /* not NULL: it has all that is asked for */
+    const struct lookup *all;
+    const uint32_t *of; /* by bucket: number in `all` */
+    uint32_t buckets;
+};
+
+/* The layout of records: their size, and whether they lie far. */
+uint32_t lookup_stride(fe_type key, fe_type value, bool *far);
+/* What entry the hashes of a lookup's buckets fall into: fills base and scale from the other fields. */
+void lookup_scale(struct lookup *l);
+
+static inline uint64_t lookup_entry(const struct lookup *l, uint64_t hash)
+{
+    return (uint64_t)((unsigned __int128)(hash - l->base) * l->scale >> 64);
+}
+
+static inline const uint8_t *lookup_record(const struct lookup *l, uint32_t row)
+{
+    return l->records + (uint64_t)row * l->stride;
+}
+
+static inline uint64_t record_word(const uint8_t *record)
+{
+    uint64_t word;
+    memcpy(&word, record, sizeof word);
+    return word;
+}
+
+static inline uint64_t lookup_word(fe_type t, fe_slice key, uint64_t hash)
+{
+    return t == FERRO_I64   ? record_word((const uint8_t *)key.p)
+           : t == FERRO_F64 ? type_f64_bits(key.p)
+                            : hash;
+}
+
+/* The hash of a record's key. */
+static inline uint64_t record_hash(const uint8_t *record, fe_type key)
+{
+    return type_is_number(key) ? type_hash(FERRO_I64, (fe_slice){ (const char *)record, sizeof(uint64_t) })
+                               : record_word(record);
+}
+
+/* Key and value of a record; `far` as in struct lookup. */
+void record_row(const uint8_t *record, fe_type key, fe_type value, const uint8_t *far, struct row *out);
+
+/* The matches of n <= LOOKUP_GROUP keys, all of buckets that are there to ask for. */
+void lookups_find(const struct lookups *t, const uint64_t *hash, const uint64_t *word, uint32_t n,
+                  struct match *out);
+/* The value of the match's next row that has this key, and on to the row behind it.  False: there is none left. */
+bool lookup_take(struct match *m, uint64_t word, fe_slice key, fe_slice *value);
+
+/* ---- as a file --------------------------------------------------------------------- */
+
+#define LOOKUP_MAGIC 0x31454c4241544f46u /* "FOTABLE1" */
+
+/* Then the directory, records and far, each 8-aligned. */
+struct lookup_head {
+    uint64_t magic;
+    uint32_t key, value;
+    uint32_t lo, hi, buckets, zero;
+    uint64_t rows, entries, far_bytes;
+    uint64_t body_xxh3; /* of all that follows */
+    uint64_t xxh3;      /* of the head, with this as 0 */
+};
+
+/* The head of a file with this lookup, all sums in it. */
+struct lookup_head lookup_head(const struct lookup *l);
+uint64_t
+lookup_directory_bytes(const struct lookup *l); /* 8-aligned; what is behind the last entry is zero */
+/* A whole file that is mapped (8-aligned), every place in it checked; `out` borrows from it. -1 and `e`: it is none,
+ * cut, or corrupt. */
+int lookup_view(const uint8_t *p, uint64_t bytes, struct lookup *out, struct error *e);
+
+#endif

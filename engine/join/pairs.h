@@ -1,0 +1,29 @@
+/* pairs.h - a join at work: streamed rows, each with the rows of the other side that a lookup has, given to the function. */
+#ifndef FERRO_JOIN_PAIRS_H
+#define FERRO_JOIN_PAIRS_H
+
+#include "engine/join/lookup.h"
+
+/* The next batch of streamed rows: as an operator's next().  It may change what is looked in. */
+typedef int pairs_pull(void *user, const struct batch **out);
+
+struct pairs {
+    const struct lookups *lookups; /* borrowed */
+    bool swapped;                  /* they have the left records */
+    pairs_pull *pull;
+    void *user;
+    fe_pair *fn;
+    struct emitter emitter;
+    const struct batch *in; /* under way; NULL: none */
+    uint32_t at, found;     /* rows that are done with; that were looked for */
+    uint64_t hash[BATCH_ROWS];
+    uint64_t word[LOOKUP_GROUP]; /* of the group under way, as: */
+    struct match match[LOOKUP_GROUP];
+};
+
+void pairs_init(struct pairs *p, struct run *r, const struct plan_node *node, pairs_pull *pull, void *user);
+/* As an operator's next(): what the function puts out.  However many pairs one row has, it goes on where it was full. */
+int pairs_next(struct pairs *p, const struct batch **out);
+void pairs_fini(struct pairs *p); /* safe on a zeroed one */
+
+#endif

@@ -1,0 +1,160 @@
+/* tables.c - see tables.h.
+ *
+ * A file is read once when it is mapped, for its checksum; after that a batch's keys are looked for in memory.  A table
+ * that can't be had, or is none, is its map's fault (CAUSE_FETCH), and is made again.
+ */
+#include "engine/join/tables.h"
+
+#include "engine/shuffle/read.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct mapped {
+    uint8_t *p; /* owned */
+    size_t bytes;
+};
+
+struct tables {
+    struct lookups lookups;
+    struct lookup *all;    /* owned: [0] has no row, for buckets without any */
+    struct mapped *mapped; /* owned */
+    uint32_t *of;          /* owned, by bucket */
+    uint32_t n, max;       /* mapped ones; of the side's maps */
+};
+
+static bool is_of_side(const struct rec_map *m, uint32_t side)
+{
+    return m->stage == side && m->bytes;
+}
+
+static struct tables *tables_new(const struct msg_stage *stage, uint32_t side)
+{
+    static const uint32_t nothing[2];
+    struct tables *t = calloc(1, sizeof *t);
+    for (uint32_t i = 0; t && i < stage->maps.n; i++)
+        t->max += is_of_side(&stage->maps.v[i], side);
+    if (t) {
+        t->all = calloc(t->max + 1ull, sizeof *t->all);
+        t->mapped = calloc(t->max + 1ull, sizeof *t->mapped);
+    }
+    if (!t || !t->all || !t->mapped)
+        abort();
+    t->all[0] = (struct lookup){ .entries = 1, .directory = nothing, .records = (const uint8_t *)nothing };
+    t->lookups.one = t->all; /* until there is another */
+    t->lookups.all = t->all;
+    return t;
+}
+
+/* Its buckets must be nobody else's. */
+static bool take_buckets(struct tables *t, const struct lookup *l)
+{
+    if (!t->of) {
+        t->of = calloc(l->buckets, sizeof *t->of);
+        if (!t->of)
+            abort();
+        t->lookups = (struct lookups){ .all = t->all, .of = t->of, .buckets = l->buckets };
+    }
+    if (l->buckets != t->lookups.buckets)
+        return false;
+    for (uint32_t b = l->lo; b < l->hi; b++) {
+        if (t->of[b])
+            return false;
+        t->of[b] = t->n;
+    }
+    return true;
+}
+
+static int table_add(struct tables *t, struct run *r, const struct plan_node *node, const struct rec_map *map,
+                     int fd)
+{
+    struct error e;
+    struct stat st;
+    fe_type value = node->swapped ? node->in_value : node->other;
+    if (fstat(fd, &st) || (uint64_t)st.st_size < map->bytes)
+        return read_fail(r, map, "it is shorter than it was said to be");
+    uint8_t *p = mmap(NULL, map->bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (p == MAP_FAILED)
+        return run_fail(r, CAUSE_MEMORY, "a table of %llu MiB can't be mapped",
+                        (unsigned long long)(map->bytes >> 20));
+    t->mapped[t->n++] = (struct mapped){ p, map->bytes };
+    struct lookup *l = &t->all[t->n];
+    if (lookup_view(p, map->bytes, l, &e))
+        return read_fail(r, map, e.words);
+    if (l->key != node->in_key || l->value != value || !take_buckets(t, l))
+        return read_fail(r, map, "it is a table of other records");
+    r->report->bytes_read += map->bytes;
+    return 0;
+}
+
+/* Take over every descriptor before judging any: none may leak. */
+static int window_add(struct tables *t, struct run *r, const struct plan_node *node,
+                      const struct rec_map *const *maps, const struct rec_want *wants, uint32_t n)
+{
+    struct rec_got got[HOST_FDS_MAX];
+    int fds[HOST_FDS_MAX], failed = 0;
+    if (n == 0)
+        return 0;
+    if (run_fetch(r, wants, n, got, fds))
+        return -1;
+    for (uint32_t i = 0; i < n; i++) {
+        if (got[i].code)
+            failed = failed ? failed : read_got_fail(r, maps[i], &got[i]);
+        else if (!failed && (got[i].base || got[i].length != maps[i]->bytes))
+            failed = read_fail(r, maps[i], "its size is not what its map said");
+        else if (!failed)
+            failed = table_add(t, r, node, maps[i], fds[i]);
+        if (!got[i].code)
+            close(fds[i]);
+    }
+    return failed;
+}
+
+static int tables_fetch(struct tables *t, struct run *r, const struct plan_node *node)
+{
+    const struct rec_map *maps[HOST_FDS_MAX];
+    struct rec_want wants[HOST_FDS_MAX];
+    uint32_t side = r->stage->sides.v[node->side].n, n = 0;
+    for (uint32_t i = 0; i < r->stage->maps.n; i++) {
+        const struct rec_map *m = &r->stage->maps.v[i];
+        if (!is_of_side(m, side))
+            continue;
+        maps[n] = m;
+        wants[n++] = read_want(m);
+        if (n == HOST_FDS_MAX) {
+            if (window_add(t, r, node, maps, wants, n))
+                return -1;
+            n = 0;
+        }
+    }
+    return window_add(t, r, node, maps, wants, n);
+}
+
+struct tables *tables_open(struct run *r, const struct plan_node *node)
+{
+    struct tables *t = tables_new(r->stage, r->stage->sides.v[node->side].n);
+    if (tables_fetch(t, r, node))
+        tables_close(&t);
+    return t;
+}
+
+const struct lookups *tables_lookups(const struct tables *t)
+{
+    return &t->lookups;
+}
+
+void tables_close(struct tables **tp)
+{
+    struct tables *t = *tp;
+    if (!t)
+        return;
+    for (uint32_t i = 0; i < t->n; i++)
+        munmap(t->mapped[i].p, t->mapped[i].bytes);
+    free(t->mapped);
+    free(t->all);
+    free(t->of);
+    free(t);
+    *tp = NULL;
+}
