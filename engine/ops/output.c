@@ -6,12 +6,27 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define DIRECT_ALIGN 4096u            /* of memory, places and lengths: more than devices ask for */
+#define AHEAD_BYTES (BATCH_BYTES * 2) /* what a sink usually appends at most before it drains */
+
+static bool saves_here(const struct run *r)
+{
+    return r->stage->save_dir.n && r->env->save == 1;
+}
 
 void output_init(struct output *o, struct run *r)
 {
     *o = (struct output){ .run = r, .fd = -1 };
+    if (!saves_here(r))
+        return;
+    o->buf.cap = OUTPUT_WRITE_BYTES + AHEAD_BYTES;
+    o->buf.p = aligned_alloc(DIRECT_ALIGN, o->buf.cap);
+    if (!o->buf.p)
+        abort();
 }
 
 static char *file_path(const struct run *r, char path[PATH_MAX])
@@ -66,33 +81,62 @@ static int file_open(struct output *o)
 {
     if (o->fd >= 0)
         return 0;
-    bool saves = o->run->stage->save_dir.n && o->run->env->save == 1;
-    if (saves && staging_open(o))
+    if (saves_here(o->run) && staging_open(o))
         return -1;
     return o->staged ? 0 : file_make(o);
+}
+
+/* Past the page cache, or no longer: is it so now?  A part is synced anyway, and copying it into fresh pages first
+ * takes more time than all its formatting. */
+static bool set_direct(struct output *o, bool direct)
+{
+    int flags = fcntl(o->fd, F_GETFL);
+    int wanted = direct ? flags | O_DIRECT : flags & ~O_DIRECT;
+    o->direct = flags >= 0 && fcntl(o->fd, F_SETFL, wanted) == 0 && direct;
+    return o->direct == direct;
+}
+
+/* The buffer's first `n` bytes. */
+static int write_some(struct output *o, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        ssize_t k = write(o->fd, o->buf.p + at, n - at);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0 && errno == EINVAL && o->direct && set_direct(o, false))
+            continue; /* other alignments than ours are asked for there */
+        if (k <= 0)
+            return run_fail(o->run, CAUSE_ERROR, "writing its output, %llu bytes so far: %s",
+                            (unsigned long long)o->written + at, strerror(errno));
+        at += (size_t)k;
+    }
+    o->written += n;
+    o->buf.n -= n;
+    memmove(o->buf.p, o->buf.p + n, o->buf.n);
+    return 0;
 }
 
 static int buf_write(struct output *o)
 {
     if (file_open(o))
         return -1;
-    for (size_t at = 0; at < o->buf.n;) {
-        ssize_t n = write(o->fd, o->buf.p + at, o->buf.n - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return run_fail(o->run, CAUSE_ERROR, "writing its output, %llu bytes so far: %s",
-                            (unsigned long long)o->written + at, strerror(errno));
-        at += (size_t)n;
-    }
-    o->written += o->buf.n;
-    buf_reset(&o->buf);
-    return 0;
+    if (o->direct && write_some(o, o->buf.n & ~(size_t)(DIRECT_ALIGN - 1)))
+        return -1;
+    if (o->direct) /* an odd tail goes through the cache */
+        set_direct(o, false);
+    return write_some(o, o->buf.n);
 }
 
 int output_drain(struct output *o)
 {
-    return o->buf.n < OUTPUT_WRITE_BYTES ? 0 : buf_write(o);
+    if (o->buf.n < OUTPUT_WRITE_BYTES)
+        return 0;
+    bool first = o->fd < 0;
+    if (file_open(o))
+        return -1;
+    if (first && o->staged)
+        set_direct(o, true);
+    return write_some(o, o->buf.n & ~(size_t)(OUTPUT_WRITE_BYTES - 1));
 }
 
 int output_result(struct output *o)

@@ -3,7 +3,8 @@
  * A result of at most RESULT_INLINE_BYTES_MAX travels in the report; a larger one
  * is a file in the host's scratch folder, which the executor takes over as a block.
  * A saved part goes into the staging file that the executor hands over, or, where
- * there is none, becomes a block too.
+ * there is none, becomes a block too.  Staging files of a MiB and more are written with
+ * O_DIRECT where the file system has it.
  */
 #ifndef FERRO_ENGINE_OPS_OUTPUT_H
 #define FERRO_ENGINE_OPS_OUTPUT_H
@@ -17,6 +18,7 @@ struct output {
     struct buf buf; /* owned; not written yet: append here, then output_drain() */
     int fd;         /* -1: none yet */
     bool staged;    /* fd is the executor's staging file */
+    bool direct;    /* and written past the page cache */
     uint64_t written;
     bool complete; /* else output_fini() removes the file */
 };
