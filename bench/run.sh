@@ -3,23 +3,24 @@
 # is measured in the same run and beside Spark's figure for the same work (Spark 4.3,
 # its best of local[2], cluster and, for the word count, RDDs and SQL, on a like machine).
 #
-#   BYTES=1G     size of each text: 64M for a quick pass
+#   BYTES=1G     size of each text; the rows of the other inputs go with it: 64M for a quick pass
 #   TASKS=1000000  no-op tasks
 #   RUNS=3       runs of each; the median counts
+#   ONLY=sort,join  only these workloads, and none of the small figures
 #
-# Prints the figures and writes $B/bench.json.  Texts are made once, in $B/bench/texts;
-# all other files lie in $B/bench/run and are removed.  Fails when a result is wrong.
+# Prints the figures and writes $B/bench.json.  Inputs are made once, in $B/bench/data; blocks lie in /dev/shm,
+# all other files in $B/bench/run, and are removed.  Fails when a result is wrong.
 set -euo pipefail
 shopt -s inherit_errexit
 export LC_ALL=C
 cd "$(dirname "$0")/.."
 B=$(realpath "${B:-build}")
 BYTES=$(numfmt --from=iec "${BYTES:-1G}")
-TASKS=${TASKS:-1000000} RUNS=${RUNS:-3}
+TASKS=${TASKS:-1000000} RUNS=${RUNS:-3} ONLY=${ONLY:-}
 SEED=1 LATENCY_JOBS=200
 # What a first result takes: ferro, manager, executor, driver and a host; with the cluster running only ferro.
 SPAWNS_LOCAL=5 SPAWNS_CLUSTER=1
-bin=$B/bin bench=$B/bench texts=$B/bench/texts run=$B/bench/run
+bin=$B/bin bench=$B/bench data=$B/bench/data-$BYTES run=$B/bench/run blocks=
 
 pids=()
 stop()
@@ -29,7 +30,7 @@ stop()
         wait "${pids[i]}" 2>/dev/null || true
     done
     pids=()
-    rm -rf "$run"
+    rm -rf "$run" ${blocks:+"$blocks"}
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
@@ -47,7 +48,7 @@ machine="$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc)
  $(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r)"
 records=()
 
-# figure NAME VALUE UNIT LIMIT SPARK: SPARK is empty where it has no such figure.
+# figure NAME VALUE UNIT LIMIT SPARK [PEER]: SPARK is empty where it has no such figure; PEER is the best other.
 # A unit that ends in /s is better when it is more; times, and memory, when less.
 figure()
 {
@@ -58,7 +59,7 @@ figure()
         */s) spark=$(calc "$2 / $5") ;;
         *) spark=$(calc "$5 / $2") ;;
         esac
-        words=", $(printf %.1f "$spark") times better than Spark ($5)"
+        words=", $(printf %.1f "$spark") times better than Spark ($5)${6:+; $6}"
     fi
     printf '%-28s %12s %-7s %7s of the limit (%s)%s\n' "$1" "$2" "$3" "$(printf %.2f "$ratio")" "$4" "$words"
     records+=("{\"name\": \"$1\", \"value\": $2, \"unit\": \"$3\", \"limit\": $4, \"ratio\": $ratio,\
@@ -87,7 +88,8 @@ await()
 start_cluster()
 {
     rm -rf "$run"
-    mkdir -p "$run"/{state,blocks}
+    mkdir -p "$run/state"
+    blocks=$(mktemp -d /dev/shm/ferro-bench-XXXXXX)
     export XDG_CACHE_HOME=$run/cache
     "$bin/ferro" keys init "$run/keys"
     mkfifo "$run/events"
@@ -102,7 +104,7 @@ start_cluster()
     driver_pid=$!
     pids+=($!)
     "$bin/ferro-executor" --manager "$FERRO_MANAGER" --key "$run/keys/join.key" --host bench --slots 2 \
-        --dir "$run/blocks" --disk "$run/blocks" --read "$texts" --write "$run" 2>"$run/executor.log" &
+        --dir "$blocks" --disk "$run" --read "$data" --write "$run" 2>"$run/executor.log" &
     executor_pid=$!
     pids+=($!)
     for _ in driver executor; do
@@ -179,59 +181,127 @@ measure_noop()
         "$(limit curve_batched_tasks_s) tasks/s"
 }
 
-# watch_hosts FILE: keep the largest resident memory any task host has had
-watch_hosts()
+# ---- workloads -------------------------------------------------------------------
+# anonymous PID...: bytes that these processes have to themselves
+anonymous()
 {
-    local most=0 now pid
-    while sleep 0.25; do
-        for pid in $(cat "/proc/$executor_pid"/task/*/children); do
-            now=$(awk '/^VmHWM/ { print $2 }' "/proc/$pid/status" 2>/dev/null) || continue
-            [ "${now:-0}" -le "$most" ] || { most=$now; echo "$most" >"$1"; }
+    local pid
+    for pid; do
+        awk '/^Anonymous:/ { print $2 * 1024 }' "/proc/$pid/smaps_rollup" 2>/dev/null || true
+    done
+}
+children() { cat "/proc/$1"/task/*/children 2>/dev/null || true; }
+
+# watch_memory FILE: keep the most that the executor, its hosts and a job's driver have had, blocks in memory included,
+# and the most of one host
+watch_memory()
+{
+    local most=0 most_host=0 host now pid
+    while sleep 0.1; do
+        host=0
+        for pid in $(children "$executor_pid"); do
+            now=$(anonymous "$pid")
+            [ "${now:-0}" -le "$host" ] || host=$now
         done
+        # shellcheck disable=SC2046 # words are wanted
+        now=$({ anonymous "$executor_pid" $(children "$executor_pid") $(cat "$run/job.pid" 2>/dev/null)
+            du -s -B1 "$blocks" | cut -f 1; } | awk '{ n += $1 } END { printf "%.0f", n }')
+        [ "$now" -le "$most" ] || most=$now
+        [ "$host" -le "$most_host" ] || most_host=$host
+        echo "$((most >> 20)) $((most_host >> 20))" >"$1"
     done
 }
 
-# measure_wordcount KIND SPARK_SECONDS_A_GIB: reference and job in turns, outputs compared byte for byte
-measure_wordcount()
+# input KIND SIZE [MORE]: make it once, with the newest program, and have it in the page cache; prints its path
+input()
 {
-    local text=$texts/$1-$BYTES start refs='' jobs='' mb watcher
-    [ "$text" -nt "$bench/data" ] || { "$bench/data" "$1" "$BYTES" $SEED >"$text.new" && mv "$text.new" "$text"; }
-    cat "$text" >/dev/null # into the page cache, for both
-    watch_hosts "$run/peak" &
+    local path=$data/$1-$2
+    [ "$path" -nt "$bench/data" ] || { "$bench/data" "$1" "$2" $SEED "${@:3}" >"$path.new" && mv "$path.new" "$path"; }
+    cat "$path" >/dev/null
+    echo "$path"
+}
+
+same() { cmp "$1" "$2"; }
+# close_to A B: the same words, but numbers may differ by 1e-9 of themselves
+close_to()
+{
+    paste -d ' ' "$1" "$2" | tr '\t' ' ' | awk '
+        function off(a, b) { d = a - b; m = a < 0 ? -a : a; return a != b && (d < 0 ? -d : d) > 1e-9 * (m > 1 ? m : 1) }
+        { if (NF % 2) exit bad = 1; for (i = 1; i <= NF / 2; i++) if (off($i, $(i + NF / 2))) exit bad = 1 }
+        END { exit bad }'
+}
+
+# workload NAME COMPARE SPARK_SECONDS PEER JOB REF ARGUMENT...: reference (two threads) and job in turns, outputs compared;
+# SPARK_SECONDS and PEER are of the whole size.  The seconds of a job are those of `ferro submit` as a whole.
+workload()
+{
+    local name=$1 compare=$2 spark=$3 peer=$4 job=$5 ref=$6 start refs='' jobs='' watcher most host
+    shift 6
+    [[ -z $ONLY || ,$ONLY, == *,${name%%_*},* ]] || return 0
+    "$bin/ferro" cc "$job" -o "$run/$name.so"
+    watch_memory "$run/peak" &
     watcher=$!
     pids+=("$watcher")
     for _ in $(seq "$RUNS"); do
         start=$(now_ms)
-        "$bench/wordcount" "$text" "$run/expected"
-        refs+="$(calc "$(now_ms) - $start")"$'\n'
+        "$bench/$ref" "$@" "$run/expected" 2
+        refs+="$(calc "($(now_ms) - $start) / 1000")"$'\n'
         start=$(now_ms)
-        submit "$run/wordcount.so" "$text" "$run/out"
-        jobs+="$(calc "$(now_ms) - $start")"$'\n'
-        cat "$run"/out/part-* | cmp - "$run/expected" || die "$1: the output differs from the reference's"
-        rm -r "$run/out" "$run/expected"
+        submit "$run/$name.so" "$@" "$run/out" &
+        echo $! >"$run/job.pid"
+        wait $!
+        jobs+="$(calc "($(now_ms) - $start) / 1000")"$'\n'
+        rm "$run/job.pid"
+        cat "$run"/out/part-* >"$run/result"
+        "$compare" "$run/result" "$run/expected" || die "$name: the output differs from the reference's"
+        rm -r "$run/out" "$run/expected" "$run/result"
     done
     kill "$watcher"
     wait "$watcher" 2>/dev/null || true
     unset 'pids[-1]'
-    mb=$(calc "$BYTES / 1000")
-    figure "wordcount_${1#text-}" "$(calc "$mb / $(printf %s "$jobs" | median)")" MB/s \
-        "$(calc "$mb / $(printf %s "$refs" | median)")" "$2"
-    [ ! -f "$run/peak" ] || echo "  at most $(($(cat "$run/peak") / 1024)) MiB resident in a task host"
+    [ "$BYTES" -eq $((1 << 30)) ] || spark='' peer=''
+    figure "$name" "$(printf %s "$jobs" | median)" s "$(printf %s "$refs" | median)" "$spark" "$peer"
+    read -r most host <"$run/peak"
+    echo "  $most MiB at most in all processes and blocks, $host MiB in one task host"
+    records[-1]=${records[-1]%\}},\ \"peak_mib\":\ $most,\ \"peak_host_mib\":\ $host\}
     rm -f "$run/peak"
 }
 
-mkdir -p "$texts"
+workloads()
+{
+    local text left right graph kind
+    rows() { echo $(($1 * BYTES / (1 << 30))); }
+    text=$(input text-zipf "$BYTES")
+    workload wordcount_zipf same 32 'DuckDB 7.7 s' examples/wordcount.c wordcount "$text"
+    text=$(input text-distinct "$BYTES")
+    workload wordcount_distinct same 91 'DuckDB 24 s' examples/wordcount.c wordcount "$text"
+    workload sort same 26 'Thrill 6.4 s' bench/jobs/sort.c sort "$(input records "$(rows 10000000)")"
+    workload groupby same 15 'Polars 2.9 s' bench/jobs/groupby.c groupby "$(input csv "$(rows 50000000)")"
+    right=$(input join-right "$(rows 5000000)")
+    for kind in uniform zipf; do
+        left=$(input join-left-$kind "$(rows 50000000)" "$(rows 5000000)")
+        workload join_$kind same 127 'DuckDB 6.3 s' bench/jobs/join.c join "$left" "$right"
+    done
+    for kind in uniform skewed; do
+        graph=$(input graph-$kind "$(rows 5000000)")
+        workload pagerank_$kind close_to 175 'Thrill 5.5 s' bench/jobs/pagerank.c pagerank "$graph" "$(rows 1000000)" 10
+    done
+    workload kmeans close_to 17 'Thrill 3.3 s' bench/jobs/kmeans.c kmeans "$(input points "$(rows 5000000)")" 16 10
+}
+
+mkdir -p "$data"
 echo "$machine"
 start_cluster
 measure_limits
-measure_memory
-for job in bench/jobs/noop.c bench/jobs/latency.c examples/wordcount.c; do
-    "$bin/ferro" cc "$job" -o "$run/$(basename "$job" .c).so"
+for job in noop latency; do
+    "$bin/ferro" cc "bench/jobs/$job.c" -o "$run/$job.so"
 done
-measure_start
-measure_latency
-measure_noop
-measure_wordcount text-zipf "$(calc '1073.741824 / 32')"
-measure_wordcount text-distinct "$(calc '1180 / 100')"
+if [ -z "$ONLY" ]; then
+    measure_memory
+    measure_start
+    measure_latency
+    measure_noop
+fi
+workloads
 write_json
 echo "written: ${B#"$PWD"/}/bench.json"

@@ -451,6 +451,8 @@ typedef struct {
 /* fn sees each key of either side once, with its values on both: outer joins, differences, intersections. */
 #define fe_cogroup(left, right, fn, key, value) \
     fe_cogroup_at(left, right, fn, key, value, 0, FERRO_PLACE(#fn))
+/* The same records, all those of one key in one partition. */
+#define fe_partition_by_key(set) fe_partition_by_key_at(set, 0, FERRO_PLACE(NULL))
 /* Globally sorted: partition i comes wholly before partition i+1.  Text and
  * structs sort as bytes (shorter first), numbers as numbers, NaN last. */
 #define fe_sort_by_key(set, order) fe_sort_by_key_at(set, order, 0, FERRO_PLACE(NULL))
@@ -514,6 +516,7 @@ FERRO_API fe_set *fe_cogroup_at(fe_set *left, fe_set *right, fe_cogroup_fn *fn, 
                                 uint32_t parts, fe_place place);
 FERRO_API fe_set *fe_group_by_key_at(fe_set *set, fe_group *fn, fe_type key, fe_type value, uint32_t parts,
                                      fe_place place);
+FERRO_API fe_set *fe_partition_by_key_at(fe_set *set, uint32_t parts, fe_place place);
 FERRO_API fe_set *fe_sort_by_key_at(fe_set *set, enum fe_order order, uint32_t parts, fe_place place);
 FERRO_API fe_set *fe_sort_by_value_at(fe_set *set, enum fe_order order, uint32_t parts, fe_place place);
 FERRO_API fe_set *fe_partitions_at(fe_set *set, uint32_t n, fe_place place);

@@ -50,7 +50,7 @@ static bool is_cut(const fe_set *s)
 {
     enum op_code op = s->node.op;
     return op == OP_READ_HASH || op == OP_READ_GROUPS || op == OP_READ_SORTED || op == OP_READ_ROWS ||
-           is_join(op);
+           op == OP_READ_BUCKETS || is_join(op);
 }
 
 /* A node of set `s` that calls no function of the user's. */
@@ -79,8 +79,8 @@ static struct plan_node shuffle_sink(const fe_set *s)
 {
     struct plan_node sink = s->node;
     bool sorted = s->node.op == OP_READ_SORTED;
-    if (s->node.op == OP_READ_GROUPS ||
-        is_join(s->node.op)) /* whose functions see whole groups, afterwards */
+    if (s->node.op == OP_READ_GROUPS || s->node.op == OP_READ_BUCKETS ||
+        is_join(s->node.op)) /* whose functions, if any, see whole groups, afterwards */
         return buckets_sink(s, s->parts);
     sink.op = sorted ? OP_WRITE_RANGE : OP_WRITE_HASH;
     sink.buckets = sorted ? 0 : s->parts ? s->parts : BUCKETS_DEFAULT;

@@ -242,6 +242,16 @@ fe_set *fe_group_by_key_at(fe_set *set, fe_group *fn, fe_type key, fe_type value
     return s;
 }
 
+fe_set *fe_partition_by_key_at(fe_set *set, uint32_t parts, fe_place place)
+{
+    static const char name[] = "partition_by_key";
+    set = set_given(set, name, place);
+    fe_set *s = set_shuffle(set, OP_READ_BUCKETS, name, place, set->node.key, set->node.value, parts);
+    if (set->node.key == FERRO_NONE)
+        set_fail(s, "the dataset has no keys");
+    return s;
+}
+
 static fe_set *set_sort(fe_set *set, enum fe_order order, bool by_value, uint32_t parts, fe_place place)
 {
     const char *name = by_value ? "sort_by_value" : "sort_by_key";
@@ -294,8 +304,8 @@ fe_set *fe_partitions_at(fe_set *set, uint32_t n, fe_place place)
     fe_set *s = set_copy(set, "partitions", place);
     s->origin = s; /* a shuffle of its own */
     enum op_code op = s->node.op;
-    if (op != OP_READ_HASH && op != OP_READ_GROUPS && op != OP_READ_SORTED && op != OP_JOIN &&
-        op != OP_COGROUP && op != OP_PROBE)
+    if (op != OP_READ_HASH && op != OP_READ_GROUPS && op != OP_READ_SORTED && op != OP_READ_BUCKETS &&
+        op != OP_JOIN && op != OP_COGROUP && op != OP_PROBE)
         set_fail(s, "it goes right after a shuffle (reduce, group, sort, join), not after fe_%s", set->name);
     else if (n > BUCKETS_MAX)
         set_fail(s, "%u partitions; at most %u", n, BUCKETS_MAX);

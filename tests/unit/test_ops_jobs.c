@@ -231,3 +231,54 @@ Test(ops_jobs, several_shuffles_and_jobs)
     cr_assert_eq(local_main(l, several, 0, NULL), 0, "%s", l->said.p);
     local_free(&l);
 }
+
+/* ---- partitions by key ---------------------------------------------------------------------------- */
+
+static void by_ten(fe_task *t, fe_slice key, fe_slice value)
+{
+    (void)key;
+    fe_emit(t, fe_i64(value) % 10, fe_i64(value));
+}
+
+/* Of each key that the partition has: how many records. */
+static int each_key(fe_task *t, fe_rows *in)
+{
+    int64_t seen[10] = { 0 };
+    fe_slice key;
+    while (fe_rows_next(in, &key, NULL))
+        seen[fe_i64(key)]++;
+    for (int i = 0; i < 10; i++)
+        if (seen[i])
+            fe_emit(t, (int64_t)fe_partition(t), seen[i]);
+    return 0;
+}
+
+static int partitions(fe_app *app, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    fe_rows *rows;
+    fe_slice part, n;
+    int64_t keys = 0;
+    bool used[4] = { false };
+    fe_set *keyed = fe_map(fe_range(app, 0, 1000, 5), by_ten, FERRO_I64, FERRO_I64);
+    fe_set *parts = fe_partitions(fe_partition_by_key(keyed), 4);
+    cr_assert_eq(fe_collect(fe_map_partitions(parts, each_key, FERRO_I64, FERRO_I64), &rows), 0);
+    for (; fe_rows_next(rows, &part, &n); keys++) {
+        cr_expect_eq(fe_i64(n), 100, "all of a key are in one partition");
+        used[fe_i64(part)] = true;
+    }
+    cr_expect_eq(keys, 10);
+    cr_expect_geq(used[0] + used[1] + used[2] + used[3], 2);
+    fe_rows_free(&rows);
+    int64_t count;
+    cr_expect_eq(fe_count(fe_partition_by_key(fe_range(app, 0, 9, 1)), &count), -1, "it has no keys");
+    return 0;
+}
+
+Test(ops_jobs, records_of_one_key_are_in_one_partition)
+{
+    struct local *l = local_new(&(struct local_config){ .parallelism = 2 });
+    local_main(l, partitions, 0, NULL);
+    cr_expect(strstr((char *)l->said.p, "fe_partition_by_key: the dataset has no keys"), "%s", l->said.p);
+    local_free(&l);
+}
