@@ -47,14 +47,16 @@ int net_bind(struct net *n, enum plane plane, const char *address, uint32_t own,
     zmq_setsockopt(sock, ZMQ_ROUTER_MANDATORY, &one, sizeof one);
     zmq_setsockopt(sock, ZMQ_BACKLOG, &backlog, sizeof backlog);
     n->router[plane].sock = sock;
-    n->router[plane].monitor =
-        net_monitor(n, sock, "router", plane, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED);
+    int watched = net_monitor(n, sock, &n->router[plane].monitor, SOURCE_ACCEPTS, NULL,
+                              ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED);
     if (address[0] != '*' && address_resolve(address, numeric)) /* libzmq binds to numbers only */
         address = numeric;
     snprintf(endpoint, sizeof endpoint, "tcp://%s", address);
     if (address_split(address, host, sizeof host, &port) && atoi(port) == 0)
         snprintf(endpoint, sizeof endpoint, strchr(host, ':') ? "tcp://[%s]:*" : "tcp://%s:*", host);
-    if (!n->router[plane].monitor || zmq_bind(sock, endpoint)) {
+    if (watched || zmq_bind(sock, endpoint) ||
+        wait_add(n, &n->router[plane].frames, sock, plane == PLANE_DATA ? SOURCE_DATA : SOURCE_CONTROL,
+                 NULL)) {
         int err = zmq_errno();
         return error_set(e, err, "%s: can't listen there: %s", address, zmq_strerror(err));
     }
@@ -234,7 +236,7 @@ static void frame_take(struct net *n, enum plane plane, const uint8_t rid[RID_BY
     net_emit(n, &ev);
 }
 
-void accept_frames(struct net *n, enum plane plane)
+bool accept_frames(struct net *n, enum plane plane)
 {
     void *sock = n->router[plane].sock;
     uint8_t rid[RID_BYTES];
@@ -242,7 +244,7 @@ void accept_frames(struct net *n, enum plane plane)
         zmq_msg_t frame;
         int got = zmq_recv(sock, rid, sizeof rid, ZMQ_DONTWAIT);
         if (got < 0)
-            return;
+            return false;
         zmq_msg_init(&frame);
         if (zmq_msg_recv(&frame, sock, 0) >= 0) {
             if (got == RID_BYTES && !zmq_msg_more(&frame))
@@ -254,6 +256,7 @@ void accept_frames(struct net *n, enum plane plane)
         }
         zmq_msg_close(&frame);
     }
+    return true;
 }
 
 /* ---- is it gone? -------------------------------------------------------- */
@@ -262,7 +265,7 @@ void accept_monitor(struct net *n, enum plane plane)
 {
     uint16_t event;
     uint32_t fd;
-    while (net_monitor_take(n->router[plane].monitor, &event, &fd)) {
+    while (net_monitor_take(n->router[plane].monitor.sock, &event, &fd)) {
         if (event == ZMQ_EVENT_ACCEPTED) {
             accepted_add(n, plane, (int)fd);
             continue;
@@ -280,6 +283,7 @@ void accept_monitor(struct net *n, enum plane plane)
 static void check(struct net *n, struct peer *p, uint64_t now_ns)
 {
     void *sock = n->router[p->plane].sock;
+    wait_due(n, &n->router[p->plane].frames);
     bool gone = zmq_send(sock, p->rid, RID_BYTES, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 && errno == EHOSTUNREACH;
     if (gone) {
         if (p->by)

@@ -42,22 +42,23 @@ void dial_start(struct net *n, struct dial *d, const char *numeric)
         zmq_setsockopt(d->sock, ZMQ_IMMEDIATE, &one, sizeof one);
         zmq_setsockopt(d->sock, ZMQ_CONNECT_TIMEOUT, &connect_ms, sizeof connect_ms);
         zmq_setsockopt(d->sock, ZMQ_CURVE_SERVERKEY, d->server_key, KEY_BYTES);
-        d->monitor = net_monitor(n, d->sock, "dial", d->conn, WATCHED);
     }
     snprintf(endpoint, sizeof endpoint, "tcp://%s", numeric);
-    if (!d->monitor || zmq_connect(d->sock, endpoint))
+    if (!d->sock || net_monitor(n, d->sock, &d->monitor, SOURCE_DIAL, d, WATCHED) ||
+        wait_add(n, &d->frames, d->sock, d->plane == PLANE_DATA ? SOURCE_DATA : SOURCE_CONTROL, d) ||
+        zmq_connect(d->sock, endpoint))
         dial_end(n, d, DOWN_UNREACHABLE, zmq_strerror(zmq_errno()));
 }
 
 void dial_close(struct net *n, struct dial *d)
 {
-    (void)n;
     if (d->dead)
         return;
-    d->dead = true;
+    d->dead = n->sweep = true;
     if (!d->sock)
         return;
-    net_monitor_close(d->sock, &d->monitor);
+    wait_remove(n, &d->frames);
+    net_monitor_close(n, d->sock, &d->monitor);
     zmq_close(d->sock);
     d->sock = NULL;
 }
@@ -89,7 +90,7 @@ void dial_monitor(struct net *n, struct dial *d)
 {
     uint16_t event;
     uint32_t value;
-    while (!d->dead && net_monitor_take(d->monitor, &event, &value)) {
+    while (!d->dead && net_monitor_take(d->monitor.sock, &event, &value)) {
         switch (event) {
         case ZMQ_EVENT_CONNECTED: d->connected = true; break;
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: {

@@ -25,6 +25,17 @@ struct admitted {
     uint64_t serial;
 };
 
+enum source_kind { SOURCE_ZAP = 1, SOURCE_ACCEPTS, SOURCE_DIAL, SOURCE_CONTROL, SOURCE_DATA };
+
+/* A ZeroMQ socket that is waited for: see wait.c.  It must not move. */
+struct source {
+    void *sock; /* borrowed; NULL: none */
+    int fd;     /* libzmq's */
+    enum source_kind kind;
+    struct dial *owner; /* borrowed; NULL: not a dialled connection's */
+    bool due, listed;   /* may have something; is in net.due */
+};
+
 /* An accepted connection. */
 struct peer {
     conn_id conn;
@@ -51,7 +62,8 @@ struct dial {
     enum role role;
     uint8_t server_key[KEY_BYTES];
     uint32_t own;
-    void *sock, *monitor;
+    void *sock;
+    struct source frames, monitor;
     uint64_t begun_ns;
     bool up, connected, dead; /* dead: removed at the end of the turn */
 };
@@ -70,11 +82,12 @@ struct down {
 
 struct watch {
     int fd;
-    short events;
+    short ready; /* what it is ready for, until its turn */
 };
 
 struct router {
-    void *sock, *monitor;
+    void *sock;
+    struct source frames, monitor;
 };
 
 struct resolver;
@@ -82,7 +95,10 @@ struct resolver;
 struct net {
     struct net_config config;
     void *ctx, *zap;
-    struct pair *own; /* NET_KEYS_OWN_MAX */
+    int epoll;
+    struct source requests; /* of the ZAP handler */
+    struct buf due, turn;   /* of struct source *: to ask before the next sleep; those of this turn */
+    struct pair *own;       /* NET_KEYS_OWN_MAX */
     struct router router[2];
     struct map peers_by_rid, peers, peers_by_fd; /* of struct peer; peers owns */
     struct map accepted;                         /* descriptor -> plane, of those that are open */
@@ -91,12 +107,12 @@ struct net {
     struct map dials;    /* conn -> struct dial, owned */
     struct map admitted; /* hash of key -> serial */
     struct map serials;  /* serial -> struct admitted, owned */
-    uint64_t next_conn, next_serial;
+    uint64_t next_conn, next_serial, next_monitor;
     struct buf downs, watches, probes; /* of struct down, watch, probe */
-    struct buf items;                  /* of zmq_pollitem_t; made anew each turn */
     struct resolver *resolver;
     struct net_stats stats;
     bool checking; /* some peer has check_ns */
+    bool sweep;    /* some dial is dead */
 };
 
 /* zap.c */
@@ -108,7 +124,7 @@ void zap_forget(struct net *n, struct admitted *a); /* no peer may borrow it any
 
 /* accept.c: the ROUTERs */
 void accept_monitor(struct net *n, enum plane plane);
-void accept_frames(struct net *n, enum plane plane);
+bool accept_frames(struct net *n, enum plane plane); /* true: there may be more */
 void accept_checks(struct net *n, uint64_t now_ns);
 uint64_t accept_deadline(const struct net *n);
 void peer_forget(struct net *n, struct peer *p);
@@ -135,11 +151,23 @@ bool address_resolve(const char *address, char numeric[64]); /* may block: for a
 bool address_numeric(const char *address,
                      char numeric[64]); /* is numeric already: as "1.2.3.4:5" or "[::1]:5" */
 
+/* wait.c */
+int wait_open(struct net *n);
+void wait_close(struct net *n);
+int wait_ready(struct net *n, long ms); /* makes the turn of what is ready; -1: a signal came */
+int wait_add(struct net *n, struct source *s, void *sock, enum source_kind kind, struct dial *owner);
+void wait_remove(struct net *n, struct source *s);              /* before its socket is */
+void wait_due(struct net *n, struct source *s);                 /* its socket was called */
+struct source *wait_next(struct net *n, enum source_kind kind); /* of this turn; NULL: no more */
+void wait_plain(struct net *n, int fd, short events);           /* until it is closed */
+void wait_watches(struct net *n);
+
 /* net.c */
 void *net_socket(struct net *n, int type, enum plane plane, uint32_t own);
-void *net_monitor(struct net *n, void *sock, const char *name, uint64_t number, int events);
+int net_monitor(struct net *n, void *sock, struct source *s, enum source_kind kind, struct dial *owner,
+                int events);
 int net_monitor_take(void *monitor, uint16_t *event, uint32_t *value); /* 1 an event, 0 none */
-void net_monitor_close(void *sock, void **monitor);
+void net_monitor_close(struct net *n, void *sock, struct source *s);
 void net_down(struct net *n, conn_id conn, enum down_reason reason, const char *words);
 void net_emit(struct net *n, const struct event *ev);
 

@@ -51,20 +51,22 @@ void *net_socket(struct net *n, int type, enum plane plane, uint32_t own)
     return sock;
 }
 
-void *net_monitor(struct net *n, void *sock, const char *name, uint64_t number, int events)
+int net_monitor(struct net *n, void *sock, struct source *s, enum source_kind kind, struct dial *owner,
+                int events)
 {
     char address[64];
-    snprintf(address, sizeof address, "inproc://%s-%llu", name, (unsigned long long)number);
+    snprintf(address, sizeof address, "inproc://monitor-%llu", (unsigned long long)n->next_monitor++);
     void *pair = zmq_socket(n->ctx, ZMQ_PAIR);
     if (!pair)
-        return NULL;
+        return -1;
     set_int(pair, ZMQ_LINGER, 0);
     set_int(pair, ZMQ_RCVHWM, 0); /* the I/O thread writes it blocking: it must never be full */
-    if (zmq_socket_monitor(sock, address, events) || zmq_connect(pair, address)) {
+    if (zmq_socket_monitor(sock, address, events) || zmq_connect(pair, address) ||
+        wait_add(n, s, pair, kind, owner)) {
         zmq_close(pair);
-        return NULL;
+        return -1;
     }
-    return pair;
+    return 0;
 }
 
 int net_monitor_take(void *monitor, uint16_t *event, uint32_t *value)
@@ -80,17 +82,18 @@ int net_monitor_take(void *monitor, uint16_t *event, uint32_t *value)
     return 1;
 }
 
-void net_monitor_close(void *sock, void **monitor)
+void net_monitor_close(struct net *n, void *sock, struct source *s)
 {
     uint16_t event;
     uint32_t value;
-    if (!*monitor)
+    void *monitor = s->sock;
+    if (!monitor)
         return;
-    while (net_monitor_take(*monitor, &event, &value))
+    wait_remove(n, s);
+    while (net_monitor_take(monitor, &event, &value))
         ;
     zmq_socket_monitor(sock, NULL, 0);
-    zmq_close(*monitor);
-    *monitor = NULL;
+    zmq_close(monitor);
 }
 
 /* ---- life --------------------------------------------------------------- */
@@ -110,6 +113,7 @@ struct net *net_new(const struct net_config *config, struct error *e)
         return NULL;
     }
     n->config = *config;
+    n->epoll = -1;
     n->accept_max = files.rlim_cur == RLIM_INFINITY || files.rlim_cur / 4 * 3 > NET_PEERS_MAX
                         ? NET_PEERS_MAX
                         : (uint32_t)(files.rlim_cur / 4 * 3);
@@ -117,11 +121,14 @@ struct net *net_new(const struct net_config *config, struct error *e)
     zmq_ctx_set(n->ctx, ZMQ_IO_THREADS, IO_THREADS);
     zmq_ctx_set(n->ctx, ZMQ_MAX_SOCKETS, 2 * NET_DIALS_MAX + 64);
     n->resolver = resolver_new();
-    if (!n->resolver || zap_open(n, e)) {
-        if (!n->resolver)
-            error_sys(e, "the resolver's thread can't start");
+    if (!n->resolver || wait_open(n)) {
+        error_sys(e, n->resolver ? "epoll" : "the resolver's thread can't start");
         net_free(&n);
+        return NULL;
     }
+    wait_plain(n, resolver_fd(n->resolver), POLLIN);
+    if (zap_open(n, e))
+        net_free(&n);
     return n;
 }
 
@@ -129,7 +136,8 @@ static void routers_close(struct net *n)
 {
     for (int i = 0; i < 2; i++)
         if (n->router[i].sock) {
-            net_monitor_close(n->router[i].sock, &n->router[i].monitor);
+            wait_remove(n, &n->router[i].frames);
+            net_monitor_close(n, n->router[i].sock, &n->router[i].monitor);
             zmq_close(n->router[i].sock);
         }
 }
@@ -161,6 +169,7 @@ void net_free(struct net **np)
     map_fini(&n->admitted);
     map_fini(&n->peers_by_fd);
     map_fini(&n->peers_by_rid);
+    wait_remove(n, &n->requests);
     if (n->zap) { /* last: a socket without a ZAP handler admits anyone */
         set_int(n->zap, ZMQ_LINGER, 0);
         zmq_close(n->zap);
@@ -170,10 +179,9 @@ void net_free(struct net **np)
     if (n->own)
         explicit_bzero(n->own, NET_KEYS_OWN_MAX * sizeof *n->own);
     free(n->own);
+    wait_close(n);
     buf_fini(&n->downs);
-    buf_fini(&n->watches);
     buf_fini(&n->probes);
-    buf_fini(&n->items);
     free(n);
 }
 
@@ -217,24 +225,6 @@ static void hand_over_downs(struct net *n)
     buf_reset(&n->downs);
 }
 
-void net_watch(struct net *n, int fd, short events)
-{
-    struct watch *w = (struct watch *)n->watches.p;
-    size_t count = n->watches.n / sizeof *w;
-    for (size_t i = 0; i < count; i++)
-        if (w[i].fd == fd) {
-            w[i].events = events;
-            if (!events) {
-                w[i] = w[count - 1];
-                n->watches.n -= sizeof *w;
-            }
-            return;
-        }
-    struct watch add = { fd, events };
-    if (events)
-        buf_put(&n->watches, &add, sizeof add);
-}
-
 /* ---- probes ------------------------------------------------------------- */
 
 /* `numeric` may be "": its name is not known. */
@@ -261,6 +251,8 @@ static void probe_start(struct net *n, uint64_t id, const char *numeric)
     }
     if (p.fd < 0 || r == 0 || err != EINPROGRESS)
         p.until_ns = r < 0 && err == ECONNREFUSED ? 1 : 0; /* known already: told in the next turn */
+    else
+        wait_plain(n, p.fd, POLLOUT);
     buf_put(&n->probes, &p, sizeof p);
 }
 
@@ -310,11 +302,13 @@ static void send_msg(struct net *n, conn_id conn, zmq_msg_t *msg)
     struct dial *d = conn >= CONN_DIALLED ? map_get(&n->dials, conn) : NULL;
     struct peer *p = conn < CONN_DIALLED ? map_get(&n->peers, conn) : NULL;
     if (d && !d->dead && d->sock) {
+        wait_due(n, &d->frames);
         if (zmq_msg_send(msg, d->sock, ZMQ_DONTWAIT) >= 0)
             return;
         dial_end(n, d, errno == EAGAIN && d->up ? DOWN_FULL : DOWN_CLOSED, "it does not take what we send");
     } else if (p && p->by) {
         void *sock = n->router[p->plane].sock;
+        wait_due(n, &n->router[p->plane].frames);
         if (zmq_send(sock, p->rid, RID_BYTES, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0 &&
             zmq_msg_send(msg, sock, ZMQ_DONTWAIT) >= 0)
             return;
@@ -359,36 +353,6 @@ void net_cut(struct net *n, conn_id conn)
 
 /* ---- the turn ----------------------------------------------------------- */
 
-static void item_add(struct net *n, void *sock, int fd, short events)
-{
-    zmq_pollitem_t it = { sock, fd, events, 0 };
-    buf_put(&n->items, &it, sizeof it);
-}
-
-static int items_make(struct net *n)
-{
-    buf_reset(&n->items);
-    item_add(n, n->zap, -1, ZMQ_POLLIN);
-    item_add(n, NULL, resolver_fd(n->resolver), ZMQ_POLLIN);
-    for (int i = 0; i < 2; i++)
-        if (n->router[i].sock) {
-            item_add(n, n->router[i].monitor, -1, ZMQ_POLLIN);
-            item_add(n, n->router[i].sock, -1, ZMQ_POLLIN);
-        }
-    MAP_EACH(&n->dials, i) {
-        struct dial *d = map_at(&n->dials, i);
-        if (d->sock && !d->dead) {
-            item_add(n, d->monitor, -1, ZMQ_POLLIN);
-            item_add(n, d->sock, -1, ZMQ_POLLIN);
-        }
-    }
-    for (size_t i = 0; i < n->probes.n / sizeof(struct probe); i++)
-        item_add(n, NULL, ((struct probe *)n->probes.p)[i].fd, ZMQ_POLLOUT);
-    for (size_t i = 0; i < n->watches.n / sizeof(struct watch); i++)
-        item_add(n, NULL, ((struct watch *)n->watches.p)[i].fd, ((struct watch *)n->watches.p)[i].events);
-    return (int)(n->items.n / sizeof(zmq_pollitem_t));
-}
-
 static long wait_ms(const struct net *n, uint64_t deadline_ns)
 {
     uint64_t now = clock_now_ns(), check = accept_deadline(n);
@@ -421,18 +385,12 @@ static void resolved(struct net *n)
     }
 }
 
-static void dials_turn(struct net *n, enum plane plane)
-{
-    MAP_EACH(&n->dials, i) {
-        struct dial *d = map_at(&n->dials, i);
-        if (d->plane == plane && d->sock && !d->dead)
-            dial_frames(n, d);
-    }
-}
-
 /* Dead dials are freed only here: nothing else holds on to one across a turn. */
 static void dials_sweep(struct net *n)
 {
+    if (!n->sweep)
+        return;
+    n->sweep = false;
     MAP_EACH(&n->dials, i) {
         struct dial *d = map_at(&n->dials, i);
         if (d->dead) {
@@ -442,39 +400,29 @@ static void dials_sweep(struct net *n)
     }
 }
 
-static void watches_turn(struct net *n, int nitems)
+/* Connections first, then what is said on them: control before data. */
+static void frames_turn(struct net *n)
 {
-    const zmq_pollitem_t *it = (const zmq_pollitem_t *)n->items.p;
-    size_t count = n->watches.n / sizeof(struct watch);
-    for (int i = nitems - (int)count; i < nitems; i++)
-        if (it[i].revents)
-            n->config.on_fd(n->config.user, it[i].fd, it[i].revents);
+    struct source *s;
+    while ((s = wait_next(n, SOURCE_ZAP)))
+        zap_answer(n);
+    while ((s = wait_next(n, SOURCE_ACCEPTS)))
+        accept_monitor(n, s == &n->router[PLANE_DATA].monitor ? PLANE_DATA : PLANE_CONTROL);
+    while ((s = wait_next(n, SOURCE_DIAL)))
+        dial_monitor(n, s->owner);
+    for (int i = 0; i < 2; i++)
+        while ((s = wait_next(n, i == PLANE_DATA ? SOURCE_DATA : SOURCE_CONTROL)))
+            if (s->owner ? dial_frames(n, s->owner) : accept_frames(n, i))
+                wait_due(n, s);
 }
 
 void net_poll(struct net *n, uint64_t deadline_ns)
 {
-    int nitems = items_make(n);
-    size_t nwatches = n->watches.n / sizeof(struct watch);
-    zmq_pollitem_t *it = (zmq_pollitem_t *)n->items.p;
-    if (zmq_poll(it, nitems, wait_ms(n, deadline_ns)) < 0)
+    if (wait_ready(n, wait_ms(n, deadline_ns)))
         return; /* a signal: the caller looks at its flags */
-    zap_answer(n);
     resolved(n);
-    for (int i = 0; i < 2; i++)
-        if (n->router[i].sock)
-            accept_monitor(n, i);
-    MAP_EACH(&n->dials, i) {
-        struct dial *d = map_at(&n->dials, i);
-        if (d->sock && !d->dead)
-            dial_monitor(n, d);
-    }
-    for (int i = 0; i < 2; i++) {
-        if (n->router[i].sock)
-            accept_frames(n, i);
-        dials_turn(n, i);
-    }
-    if (n->watches.n / sizeof(struct watch) == nwatches)
-        watches_turn(n, nitems);
+    frames_turn(n);
+    wait_watches(n);
     uint64_t now = clock_now_ns();
     accept_checks(n, now);
     probes_look(n, now);

@@ -18,7 +18,8 @@ int zap_open(struct net *n, struct error *e)
     n->zap = zmq_socket(n->ctx, ZMQ_REP);
     if (!n->zap || zmq_bind(n->zap, "inproc://zeromq.zap.01"))
         return error_set(e, zmq_errno(), "the ZAP handler can't start: %s", zmq_strerror(zmq_errno()));
-    return 0;
+    return wait_add(n, &n->requests, n->zap, SOURCE_ZAP, NULL) ? error_sys(e, "the ZAP handler's descriptor")
+                                                               : 0;
 }
 
 static uint64_t key_hash(const uint8_t key[KEY_BYTES])

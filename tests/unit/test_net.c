@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -106,6 +107,60 @@ Test(net, passes_frames_both_ways_and_tells_the_role)
     UNTIL(s, c, c->frames == 1);
     cr_assert_str_eq(c->last, "welcome");
     cr_assert_eq(c->role, ROLE_MANAGER);
+    end_free(c);
+    end_free(s);
+}
+
+/* More than one turn takes, and nothing that would wake anybody after them. */
+Test(net, what_one_turn_leaves_is_not_slept_over, .timeout = 20)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    char at[64];
+    const int many = 2 * NET_TURN_FRAMES_MAX + 10;
+    server_start(s, at);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 1);
+    for (int i = 0; i < many; i++)
+        net_send(c->net, CLIENT, "more", 4);
+    while (s->frames < many)
+        net_poll(s->net, clock_now_ns() + 60 * WAIT_NS);
+    end_free(c);
+    end_free(s);
+}
+
+enum { PINGS = 5000, AT_ONCE = 3 };
+
+/* Answers what comes, so that each call of the socket may take the word of the next one. */
+static void *pong(void *arg)
+{
+    struct end *s = arg;
+    for (int answered = 0; answered < PINGS;) {
+        net_poll(s->net, clock_now_ns() + 60 * WAIT_NS);
+        for (; answered < s->frames; answered++)
+            net_send(s->net, s->peer, "pong", 4);
+    }
+    return NULL;
+}
+
+Test(net, no_frame_waits_for_another, .timeout = 20)
+{
+    struct keys sk = keys_make(), ck = keys_make();
+    struct end *s = end_new(&sk), *c = end_new(&ck);
+    pthread_t thread;
+    char at[64];
+    server_start(s, at);
+    net_admit(s->net, ck.public_key, ROLE_USER);
+    net_dial(c->net, CLIENT, PLANE_CONTROL, at, sk.public_key, 0, ROLE_MANAGER);
+    UNTIL(s, c, c->up == 1);
+    pthread_create(&thread, NULL, pong, s);
+    for (int sent = 0; c->frames < PINGS;) {
+        for (; sent < PINGS && sent < c->frames + AT_ONCE; sent++)
+            net_send(c->net, CLIENT, "ping", 4);
+        net_poll(c->net, clock_now_ns() + 60 * WAIT_NS);
+    }
+    pthread_join(thread, NULL);
     end_free(c);
     end_free(s);
 }
