@@ -136,6 +136,9 @@ struct stage {
     uint64_t *rows;        /* owned; only with take_rows */
     uint32_t fresh, limit; /* never sent yet: fresh..limit-1 */
     struct spans again;    /* pending once more */
+    struct map homes;      /* executor's index -> struct home, owned: pending where what they read lies */
+    uint64_t homed;        /* tasks in these */
+    uint32_t homes_at;     /* looked at next */
     struct spans copying;  /* to run a second time beside the first */
     struct map copies;     /* part -> exec << 8 | attempt of the second attempt under way */
     struct map failed;     /* part -> struct failure, owned, newest first */
@@ -418,6 +421,13 @@ void keep_forget(struct sched *s, uint64_t keep);     /* it will be made anew wh
 bool keep_has(const struct sched *s, uint32_t number);
 void keep_free_blocks(struct sched *s, struct exec *x); /* of stages that are neither the job's nor kept */
 void keep_fini(struct sched *s);
+
+/* homes.c: tasks that go first to where what they read lies */
+void homes_make(struct sched *s, struct stage *st); /* it begins, or what it reads has moved */
+bool homes_next(struct sched *s, const struct exec *x, struct stage *st, uint32_t room, struct span *out);
+bool homes_other(struct sched *s, const struct exec *x, struct stage *st, uint32_t room,
+                 struct span *out); /* of those whose executor will not have them soon */
+void homes_clear(struct stage *st);
 
 /* cuts.c: what map outputs say about sizes and keys, and reduce tasks made of it */
 void cuts_add(struct job *j, struct stage *map, const struct rec_report *r);

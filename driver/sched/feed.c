@@ -62,11 +62,8 @@ static bool next_again(const struct sched *s, const struct exec *x, struct stage
     return false;
 }
 
-static bool next_span(const struct sched *s, const struct exec *x, struct stage *st, uint32_t room,
-                      struct span *out)
+static bool next_fresh(struct stage *st, uint32_t room, struct span *out)
 {
-    if (st->again.tasks && next_again(s, x, st, room, out))
-        return true;
     if (st->fresh >= st->limit)
         return false;
     *out = (struct span){ st->fresh, st->limit - st->fresh, 0 };
@@ -74,6 +71,14 @@ static bool next_span(const struct sched *s, const struct exec *x, struct stage 
         out->count = room;
     st->fresh += out->count;
     return true;
+}
+
+/* First those that read what lies there; last those that read what lies elsewhere. */
+static bool next_span(struct sched *s, const struct exec *x, struct stage *st, uint32_t room,
+                      struct span *out)
+{
+    return homes_next(s, x, st, room, out) || (st->again.tasks && next_again(s, x, st, room, out)) ||
+           next_fresh(st, room, out) || homes_other(s, x, st, room, out);
 }
 
 /* ---- sending --------------------------------------------------------------------------- */

@@ -43,6 +43,7 @@ struct stage *keep_adopt(struct sched *s, const struct stage_spec *spec, uint32_
 /* Attempts that ran when the job ended were called off; failures are the job's. */
 static void pause(struct stage *st)
 {
+    homes_clear(st);
     spans_fini(&st->again);
     spans_fini(&st->copying);
     map_clear(&st->copies);

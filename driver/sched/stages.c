@@ -64,7 +64,7 @@ bool stages_ready(const struct job *j, const struct stage *st)
 
 uint64_t stages_pending(const struct stage *st)
 {
-    return st->again.tasks + (st->limit - st->fresh);
+    return st->again.tasks + st->homed + (st->limit - st->fresh);
 }
 
 static void *zeroed(uint64_t n, size_t size)
@@ -113,6 +113,7 @@ void stages_begin(struct sched *s, struct stage *st)
     }
     st->ntasks = (uint32_t)ntasks;
     make_tasks(j, st);
+    homes_make(s, st);
     struct sched_event *e = sched_event_add(s, "stage.begun");
     e->stage = st->number;
     e->count = st->ntasks;
@@ -132,6 +133,7 @@ void stages_moved(struct sched *s, struct stage *st)
                      "fe_uncache what was made of it too\n",
                      st->number, st->spec->name, st->spec->place, rows->ntasks, st->inputs[i].ntasks);
     }
+    homes_make(s, st);
 }
 
 /* ---- the STAGE message --------------------------------------------------------------------- */
@@ -307,6 +309,7 @@ void stages_free(struct stage **sp)
         fail_forget(st, (uint32_t)map_key(&st->voided, i));
     map_fini(&st->voided);
     map_fini(&st->copies);
+    homes_clear(st);
     spans_fini(&st->again);
     spans_fini(&st->copying);
     buf_fini(&st->samples);

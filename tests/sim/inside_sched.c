@@ -45,6 +45,8 @@ static const char *stage_wrong(const struct stage *st)
     }
     if (n[TASK_SENT] + st->copies.n != st->sent || n[TASK_DONE] != st->done || n[TASK_PULLING] != st->pulling)
         return "a stage's figures and its tasks disagree";
+    if (!st->rows && n[TASK_PENDING] != stages_pending(st))
+        return "a stage's pending tasks and its queues disagree";
     return dead == st->dead ? NULL : "a stage's lost outputs are counted wrongly";
 }
 
