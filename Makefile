@@ -43,7 +43,7 @@ LIMITS := $(call all_in,bench/limits)
 REFS := $(call all_in,bench/ref)
 REFTOOLS := $(call all_in,bench/ref/lib)
 SOURCES := $(sort $(UNITS) $(MAINS) $(UNIT_TESTS) $(CLUSTER_TESTS) $(SIM) $(BENCH) $(DATA) $(LIMITS) $(REFS) $(REFTOOLS))
-STYLED := $(wildcard include/*.h examples/*.c) $(filter %.c %.h,$(wildcard $(sort $(SOURCES) $(addsuffix *.h,$(dir $(SOURCES))))))
+STYLED := $(wildcard include/*.h examples/*.c examples/*.cc) $(filter %.c %.h,$(wildcard $(sort $(SOURCES) $(addsuffix *.h,$(dir $(SOURCES))))))
 
 # ---- products --------------------------------------------------------------
 so := $(B)/lib/libferro.so.0

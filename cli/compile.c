@@ -1,4 +1,4 @@
-/* compile.c - call the system's C compiler; keep what it made by content.
+/* compile.c - call the system's C or C++ compiler; keep what it made by content.
  *
  * The cache (XDG_CACHE_HOME/ferro or ~/.cache/ferro; ours alone, mode 0700) has for each hash of (path,
  * source, flags) the object and the list of files it was made of (-MD); it is
@@ -31,13 +31,14 @@
 #endif
 
 #define FLAGS "-O2", "-g", "-Wall", JOB_MARCH, "-fPIC", "-shared", "-fvisibility=hidden"
-#define FLAGS_EDITION 2 /* of all of them: what other ones made isn't taken from the cache */
+#define FLAGS_EDITION 3 /* of all of them: what other ones made isn't taken from the cache */
 
 /* What crashes as sure as it compiles: a function of another type, one that isn't there. */
 static const char *const flags_c[] = { "-std=gnu11", "-Werror=incompatible-pointer-types",
                                        "-Werror=implicit-function-declaration", "-Werror=int-conversion",
                                        NULL };
-static const char *const flags_cxx[] = { "-std=gnu++17", NULL };
+/* With its library in it: an executor need not have one. */
+static const char *const flags_cxx[] = { "-std=gnu++17", "-static-libstdc++", "-static-libgcc", NULL };
 
 extern char **environ;
 
@@ -78,14 +79,14 @@ bool is_source(const char *path)
     return !strcmp(ending(path), ".c") || is_cxx(path);
 }
 
-static int run_compiler(const char *const *args, struct error *e)
+static int run_compiler(const char *const *args, bool cxx, struct error *e)
 {
     pid_t pid;
     int status, r = posix_spawnp(&pid, args[0], NULL, NULL, (char *const *)args, environ);
     if (r) {
         errno = r;
-        return error_sys(e, "%s can't be started (a C compiler is needed: apt-get install gcc libc6-dev)",
-                         args[0]);
+        return error_sys(e, "%s can't be started (a %s compiler is needed: apt-get install %s)", args[0],
+                         cxx ? "C++" : "C", cxx ? "g++" : "gcc libc6-dev");
     }
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
@@ -124,7 +125,7 @@ int compile_to(const char *source, const char *out, char *const *extra, struct e
     args[n++] = at.lib;
     args[n++] = "-lferro";
     args[n++] = "-Wl,-z,defs";
-    return run_compiler(args, e);
+    return run_compiler(args, is_cxx(source), e);
 }
 
 /* ---- the cache ---------------------------------------------------------- */

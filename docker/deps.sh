@@ -28,6 +28,7 @@ run    libsqlite3-0
 run    libjansson4
 test   libcriterion-dev
 test   iproute2           ss
+test   g++                g++
 docker mmdebstrap         mmdebstrap
 docker docker-compose     docker-compose
 lint   clang-format       clang-format

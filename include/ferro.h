@@ -232,8 +232,21 @@ static inline fe_datum fe_datum_of(const char *c) { return fe_datum_c(c); }
 static inline fe_datum fe_datum_of(fe_datum d) { return d; }
 static inline fe_datum fe_datum_of(float f) { return fe_datum_f(f); }
 static inline fe_datum fe_datum_of(double f) { return fe_datum_f(f); }
-template <class Integer> static inline fe_datum fe_datum_of(Integer i) { return fe_datum_i((int64_t)i); }
+static inline fe_datum fe_datum_of(char *c) { return fe_datum_c(c); }
+static inline fe_datum fe_datum_t(const char *p, size_t n) { fe_slice s = { p, n }; return fe_datum_s(s); }
 /* clang-format on */
+/* Integers of every width, bool, enumerators: what converts. */
+template <class Integer>
+static inline auto fe_datum_of(Integer i) -> decltype(fe_datum_i(static_cast<int64_t>(i)))
+{
+    return fe_datum_i(static_cast<int64_t>(i));
+}
+/* std::string, std::string_view and what else has text in one piece. */
+template <class Text>
+static inline auto fe_datum_of(const Text &text) -> decltype(fe_datum_t(text.data(), text.size()))
+{
+    return fe_datum_t(text.data(), text.size());
+}
 }
 #define FERRO_DATUM(x) fe_datum_of(x)
 #else
@@ -265,15 +278,15 @@ typedef struct {
 /* The bytes, 16-aligned, valid while the task runs.  NULL after the attempt has failed: they can't be had. */
 FERRO_API const void *fe_shared_data(fe_task *, fe_shared shared);
 /* The file that the present record was read from: its whole path, valid while the task runs.  Empty in a
- * function that sees anything but the lines of fe_text, as they were or through maps and filters: after a
- * shuffle no record has a file. */
+ * function that sees anything but the records of files (fe_text, fe_csv, fe_binary), as they were or through maps and
+ * filters: after a shuffle no record has a file. */
 FERRO_API fe_slice fe_input_name(const fe_task *);
 FERRO_API bool fe_next_value(fe_values *, fe_slice *value); /* false: no more */
 /* False: no more.  Key and value may be NULL.  Of a partition the slices live until the next call, of collected
  * records until fe_rows_free. */
 FERRO_API bool fe_rows_next(fe_rows *, fe_slice *key, fe_slice *value);
-/* Records of fixed-size types many at a time: how many follow one another at *keys and *values (either may be NULL),
- * which live as above.  0: no more, or a type that has no fixed size. */
+/* Records of fixed-size types many at a time: how many follow one another at *keys and *values, which live as above
+ * (either may be NULL: not asked for; *keys is NULL where there are no keys).  0: no more, or text was asked for. */
 FERRO_API size_t fe_rows_array(fe_rows *, const void **keys, const void **values);
 
 /* ---- help with text ------------------------------------------------------ */
@@ -365,8 +378,8 @@ static inline bool fe_next_word(fe_words *w, fe_slice *word)
     return true;
 }
 /* The fields of one line of CSV: separated by `separator`, each plain or in double quotes, in which "" is one quote; a
- * '\r' at the end goes.  Returns how many there are, fills at most `max`; a field that had to be unquoted lives until
- * the function returns. */
+ * '\r' at the end goes.  Returns how many there are, fills at most `max`.  They lie in the line; one that had to be
+ * unquoted lives until the function returns (a partition's: until the next call of fe_rows_next). */
 FERRO_API size_t fe_csv_fields(fe_task *, fe_slice line, char separator, fe_slice *fields, size_t max);
 /* Split at each `separator`; returns how many fields there are, fills at most `max`. */
 FERRO_API size_t fe_fields(fe_slice line, char separator, fe_slice *fields, size_t max);
@@ -384,7 +397,11 @@ typedef struct {
     int line;
     const char *fn; /* source name of the user function, or NULL */
 } fe_place;
+#ifdef __cplusplus
+#define FERRO_PLACE(fn) (fe_place{ __FILE__, __LINE__, fn })
+#else
 #define FERRO_PLACE(fn) ((fe_place){ __FILE__, __LINE__, fn })
+#endif
 
 /* The lines of text files (value; key: none), without their '\n' (a '\r' stays).
  * Names may be files, folders (all files below, in byte order of their paths,
@@ -414,13 +431,15 @@ typedef struct {
 #define fe_filter(set, fn) fe_filter_at(set, fn, FERRO_PLACE(#fn))
 /* The key stays; fn emits exactly one value with fe_emit_value. */
 #define fe_map_values(set, fn, value) fe_map_values_at(set, fn, value, FERRO_PLACE(#fn))
-/* fn is called once a partition, and takes its records with fe_rows_next or fe_rows_array. */
+/* fn is called once a partition, and takes its records, all or some, with fe_rows_next or fe_rows_array.  What it puts
+ * out goes on when it has returned. */
 #define fe_map_partitions(set, fn, key, value) fe_map_partitions_at(set, fn, key, value, FERRO_PLACE(#fn))
 /* The same dataset; the function of the next builder or action on it gets these n bytes (64 KiB at most; copied, no
  * pointers in them) by fe_args(). */
 #define fe_with(set, args, n) fe_with_at(set, args, n, FERRO_PLACE(NULL))
-/* n bytes (copied; below 4 GiB) for fe_shared_data().  What is wrong with them the application's next action says, and
- * fails. */
+/* n bytes (copied; below 4 GiB) for fe_shared_data(), served by the driver until the application ends: at most 65,536
+ * of them, with collections and lists of files over 64 KiB.  What is wrong with them the application's next action
+ * says, and fails. */
 #define fe_broadcast(app, bytes, n) fe_broadcast_at(app, bytes, n, FERRO_PLACE(NULL))
 /* Computed by the first action that needs it, then kept on the executors, in memory or on their disks, until
  * fe_uncache or the application's end; partitions that are lost with an executor are made again.  Tasks go where their

@@ -172,6 +172,20 @@ Test(compile, without_a_home_its_folder_is_named_by_its_owner)
     unlink(path);
 }
 
+Test(compile, tells_which_compiler_is_missing)
+{
+    setenv("CC", "/nowhere/cc", 1);
+    setenv("CXX", "/nowhere/c++", 1);
+    cr_assert_eq(compile_to("job.c", "/dev/null", NULL, &e), -1);
+    cr_expect(strstr(e.words,
+                     "/nowhere/cc can't be started (a C compiler is needed: apt-get install gcc libc6-dev)"),
+              "%s", e.words);
+    cr_assert_eq(compile_to("job.cc", "/dev/null", NULL, &e), -1);
+    cr_expect(
+        strstr(e.words, "/nowhere/c++ can't be started (a C++ compiler is needed: apt-get install g++)"),
+        "%s", e.words);
+}
+
 Test(compile, tells_what_is_no_job)
 {
     cr_assert_null(compile_cached(&arena, header, &e));
