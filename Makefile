@@ -57,7 +57,7 @@ BENCHES := $(patsubst bench/ref/%.c,$(B)/bench/%,$(REFS)) $(patsubst bench/limit
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test bench sim format lint install clean help deps FORCE
+.PHONY: all run test bench bench-peers sim format lint install clean help deps FORCE
 
 all: $(PRODUCTS) ## Build the library and the programs (SAN=address,undefined: with sanitizers)
 
@@ -69,6 +69,9 @@ test: all $(TESTS) $(BENCHES) ## Run every test (PARTS="unit sim" only some; SAN
 
 bench: all $(BENCHES) ## Measure, each figure beside its limit; writes build/bench.json
 	@B=$(B) bench/run.sh
+
+bench-peers: all $(BENCHES) ## DuckDB, Polars and Spark, where they are installed, beside the references and Ferro
+	@B=$(B) bench/peers.sh
 
 sim: $(B)/tests/sim ## Search for failures in simulated clusters (SEEDS=20000)
 	@$(B)/tests/sim --seeds $(SEEDS)
@@ -95,11 +98,11 @@ clean: ## Remove everything that was built
 	rm -rf build
 
 help: ## List these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 # Name and install missing Debian packages.  Only a goal that promises it
 # installs anything; a plain `make` names what is missing and stops.
-INSTALLS := $(filter run test bench sim deps format lint,$(MAKECMDGOALS))
+INSTALLS := $(filter run test bench bench-peers sim deps format lint,$(MAKECMDGOALS))
 deps: ## Install the Debian packages that are missing (DEPS=no: only name them)
 	@DEPS=$(or $(DEPS),$(if $(INSTALLS),yes,no)) docker/deps.sh build $(if $(filter test,$(INSTALLS)),test docker) \
 	    $(if $(filter format lint,$(INSTALLS)),lint)
