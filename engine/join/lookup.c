@@ -38,15 +38,14 @@ void lookup_scale(struct lookup *l)
     l->scale = to > from ? (uint64_t)(entries / (to - from)) : 0;
 }
 
-static const struct lookup *lookup_of(const struct lookups *t, uint64_t hash)
+static inline const uint8_t *far_row(const uint8_t *record, const uint8_t *far)
 {
-    if (t->one)
-        return t->one;
-    return &t->all[t->of[(hash >> 32) * t->buckets >> 32]];
+    uint64_t place;
+    memcpy(&place, record + sizeof(uint64_t), sizeof place);
+    return far + place * 8;
 }
 
-/* The first row at or after m->at whose word is not below this one. */
-static inline void skip_below(struct match *m, uint64_t word)
+void match_settle(struct match *m, uint64_t word)
 {
     const struct lookup *l = m->lookup;
     for (uint32_t end = m->end; end - m->at > FEW;) {
@@ -58,34 +57,8 @@ static inline void skip_below(struct match *m, uint64_t word)
     }
     while (m->at < m->end && record_word(lookup_record(l, m->at)) < word)
         m->at++;
-}
-
-static inline const uint8_t *far_row(const uint8_t *record, const uint8_t *far)
-{
-    uint64_t place;
-    memcpy(&place, record + sizeof(uint64_t), sizeof place);
-    return far + place * 8;
-}
-
-void lookups_find(const struct lookups *t, const uint64_t *hash, const uint64_t *word, uint32_t n,
-                  struct match *out)
-{
-    const uint32_t *entry[LOOKUP_GROUP];
-    for (uint32_t i = 0; i < n; i++) {
-        const struct lookup *l = out[i].lookup = lookup_of(t, hash[i]);
-        entry[i] = &l->directory[lookup_entry(l, hash[i])];
-        __builtin_prefetch(entry[i]);
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        out[i].at = entry[i][0];
-        out[i].end = entry[i][1];
-        __builtin_prefetch(lookup_record(out[i].lookup, out[i].at));
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        skip_below(&out[i], word[i]);
-        if (out[i].lookup->far && out[i].at < out[i].end)
-            __builtin_prefetch(far_row(lookup_record(out[i].lookup, out[i].at), out[i].lookup->far));
-    }
+    if (l->far && m->at < m->end)
+        __builtin_prefetch(far_row(lookup_record(l, m->at), l->far));
 }
 
 /* ---- rows ----------------------------------------------------------------------------- */
@@ -105,7 +78,7 @@ void record_row(const uint8_t *record, fe_type key, fe_type value, const uint8_t
     out->value = (fe_slice){ (const char *)at + align8(type_size(key)), type_size(value) };
 }
 
-bool lookup_take(struct match *m, uint64_t word, fe_slice key, fe_slice *value)
+bool match_take_far(struct match *m, uint64_t word, fe_slice key, fe_slice *value)
 {
     const struct lookup *l = m->lookup;
     struct row row;
@@ -116,7 +89,7 @@ bool lookup_take(struct match *m, uint64_t word, fe_slice key, fe_slice *value)
         m->at++;
         record_row(record, l->key, l->value, l->far, &row);
         *value = row.value;
-        if ((!l->far && type_is_number(l->key)) || type_equal(l->key, row.key, key))
+        if (type_equal(l->key, row.key, key))
             return true;
     }
     return false;

@@ -16,7 +16,6 @@
 #include "engine/types.h"
 
 #define LOOKUP_RECORD_MAX 64u /* bytes; larger ones lie far */
-#define LOOKUP_GROUP 32u      /* rows that are looked for at once, to wait for memory only once */
 
 struct lookup {
     fe_type key, value;
@@ -30,10 +29,13 @@ struct lookup {
     uint64_t far_bytes;
 };
 
-/* Where a key's rows may be: from `at` on, as long as the word is the key's, before `end`. */
+/* A key being looked for.  It takes four steps with a memory access each, which the one before it has announced: who has
+ * many keys takes each step for some of them before the next one, and waits for none (pairs.c). */
 struct match {
     const struct lookup *lookup;
-    uint32_t at, end;
+    const uint32_t *entry; /* after lookups_seek() */
+    uint32_t at,
+        end; /* after match_arrive(): where its rows may be; after match_settle(): they are at `at`, if at all */
 };
 
 /* Several that share out the buckets between them. */
@@ -83,11 +85,39 @@ static inline uint64_t record_hash(const uint8_t *record, fe_type key)
 /* Key and value of a record; `far` as in struct lookup. */
 void record_row(const uint8_t *record, fe_type key, fe_type value, const uint8_t *far, struct row *out);
 
-/* The matches of n <= LOOKUP_GROUP keys, all of buckets that are there to ask for. */
-void lookups_find(const struct lookups *t, const uint64_t *hash, const uint64_t *word, uint32_t n,
-                  struct match *out);
+static inline void lookups_seek(const struct lookups *t, uint64_t hash, struct match *m)
+{
+    m->lookup = t->one ? t->one : &t->all[t->of[(hash >> 32) * t->buckets >> 32]];
+    m->entry = &m->lookup->directory[lookup_entry(m->lookup, hash)];
+    __builtin_prefetch(m->entry, 0, 2);
+}
+
+static inline void match_arrive(struct match *m)
+{
+    m->at = m->entry[0];
+    m->end = m->entry[1];
+    __builtin_prefetch(lookup_record(m->lookup, m->at), 0, 2);
+}
+
+/* On to the first row whose word is not below the key's. */
+void match_settle(struct match *m, uint64_t word);
+
 /* The value of the match's next row that has this key, and on to the row behind it.  False: there is none left. */
-bool lookup_take(struct match *m, uint64_t word, fe_slice key, fe_slice *value);
+bool match_take_far(struct match *m, uint64_t word, fe_slice key, fe_slice *value);
+static inline bool match_take(struct match *m, uint64_t word, fe_slice key, fe_slice *value)
+{
+    const struct lookup *l = m->lookup;
+    if (m->at == m->end)
+        return false;
+    const uint8_t *record = lookup_record(l, m->at);
+    if (record_word(record) != word)
+        return false;
+    if (l->far || !type_is_number(l->key))
+        return match_take_far(m, word, key, value);
+    m->at++;
+    *value = (fe_slice){ (const char *)record + sizeof word, type_size(l->value) };
+    return true;
+}
 
 /* ---- as a file --------------------------------------------------------------------- */
 

@@ -1,6 +1,8 @@
 /* pairs.c - see pairs.h. */
 #include "engine/join/pairs.h"
 
+#define STEP (PAIRS_AHEAD / 4) /* rows between one step and the next */
+
 void pairs_init(struct pairs *p, struct run *r, const struct plan_node *node, pairs_pull *pull, void *user)
 {
     p->pull = pull;
@@ -30,27 +32,36 @@ static void hash_rows(struct pairs *p)
             p->hash[i] = b->hash[row_of(b, i)];
 }
 
-/* The next group of rows. */
-static void look(struct pairs *p)
+static inline uint64_t word_of(const struct pairs *p, uint32_t i, fe_slice key)
 {
-    const struct batch *b = p->in;
-    uint32_t left = b->rows - p->at, n = left < LOOKUP_GROUP ? left : LOOKUP_GROUP;
-    for (uint32_t i = 0; i < n; i++)
-        p->word[i] = lookup_word(b->key.type, vec_at(&b->key, row_of(b, p->at + i)), p->hash[p->at + i]);
-    emitter_see(&p->emitter, NULL);
-    lookups_find(p->lookups, p->hash + p->at, p->word, n, p->match);
-    p->found = p->at + n;
+    return lookup_word(p->in->key.type, key, p->hash[i]);
 }
 
-/* Pairs of the group until the function's records make a batch or the group is done.  -1: it has failed. */
-static int call(struct pairs *p, uint32_t group)
+/* Each step for one row: far enough apart for memory to answer in between. */
+static inline void step(struct pairs *p)
+{
+    uint32_t i = p->ahead++, rows = p->in->rows;
+    if (i < rows)
+        lookups_seek(p->lookups, p->hash[i], &p->match[i % PAIRS_AHEAD]);
+    if (i - STEP < rows)
+        match_arrive(&p->match[(i - STEP) % PAIRS_AHEAD]);
+    if ((i -= 2 * STEP) < rows)
+        match_settle(&p->match[i % PAIRS_AHEAD], word_of(p, i, vec_at(&p->in->key, row_of(p->in, i))));
+}
+
+/* Pairs until the function's records make a batch or the streamed batch is done.  -1: it has failed. */
+static int call(struct pairs *p)
 {
     const struct batch *b = p->in;
     fe_task *task = &p->emitter.task;
-    while (p->at < p->found) {
-        uint32_t i = p->at - group, row = row_of(b, p->at);
+    while (p->at < b->rows) {
+        while (p->ahead <= p->at + 3 * STEP)
+            step(p);
+        struct match *m = &p->match[p->at % PAIRS_AHEAD];
+        uint32_t row = row_of(b, p->at);
         fe_slice key = vec_at(&b->key, row), streamed = vec_at(&b->value, row), other;
-        while (lookup_take(&p->match[i], p->word[i], key, &other)) {
+        uint64_t word = word_of(p, p->at, key);
+        while (match_take(m, word, key, &other)) {
             p->fn(task, key, p->swapped ? other : streamed, p->swapped ? streamed : other);
             if (task->failed)
                 return -1;
@@ -76,12 +87,11 @@ int pairs_next(struct pairs *p, const struct batch **out)
                 p->in = NULL;
                 break;
             }
-            p->at = p->found = 0;
+            p->at = p->ahead = 0;
             hash_rows(p);
+            emitter_see(&p->emitter, NULL);
         }
-        if (p->at == p->found)
-            look(p);
-        if (call(p, (p->found - 1) / LOOKUP_GROUP * LOOKUP_GROUP))
+        if (call(p))
             return -1;
     }
     return (*out = emitter_next(&p->emitter)) != NULL;

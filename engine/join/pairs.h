@@ -4,6 +4,8 @@
 
 #include "engine/join/lookup.h"
 
+#define PAIRS_AHEAD 64u /* rows under way */
+
 /* The next batch of streamed rows: as an operator's next().  It may change what is looked in. */
 typedef int pairs_pull(void *user, const struct batch **out);
 
@@ -15,10 +17,9 @@ struct pairs {
     fe_pair *fn;
     struct emitter emitter;
     const struct batch *in; /* under way; NULL: none */
-    uint32_t at, found;     /* rows that are done with; that were looked for */
+    uint32_t at, ahead;     /* rows that are done with; steps made for those that come */
     uint64_t hash[BATCH_ROWS];
-    uint64_t word[LOOKUP_GROUP]; /* of the group under way, as: */
-    struct match match[LOOKUP_GROUP];
+    struct match match[PAIRS_AHEAD]; /* of row i: i % PAIRS_AHEAD */
 };
 
 void pairs_init(struct pairs *p, struct run *r, const struct plan_node *node, pairs_pull *pull, void *user);

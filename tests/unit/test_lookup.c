@@ -51,15 +51,23 @@ static struct buf table_file(fe_type key, fe_type value, uint32_t lo, uint32_t h
     return out;
 }
 
+static struct match find(const struct lookups *t, uint64_t hash, uint64_t word)
+{
+    struct match m;
+    lookups_seek(t, hash, &m);
+    match_arrive(&m);
+    match_settle(&m, word);
+    return m;
+}
+
 static int64_t values_of(const struct lookup *l, int64_t k)
 {
     fe_slice value, key = { (const char *)&k, l->key == FERRO_TEXT ? 3 : 8 };
     uint64_t hash = type_hash(l->key, key), word = lookup_word(l->key, key, hash);
     struct lookups all = { .one = l };
-    struct match m;
+    struct match m = find(&all, hash, word);
     int64_t n = 0;
-    lookups_find(&all, &hash, &word, 1, &m);
-    for (; lookup_take(&m, word, key, &value); n++) {
+    for (; match_take(&m, word, key, &value); n++) {
         int64_t i = 0;
         memcpy(&i, value.p, value.n);
         cr_assert_eq(i / 3, k);
@@ -206,9 +214,8 @@ Test(lookup, tables_of_a_side)
     for (int64_t k = 0; k < 1000; k++) {
         fe_slice value, key = { (const char *)&k, 8 };
         uint64_t hash = type_hash(FERRO_I64, key), word = (uint64_t)k;
-        struct match m;
-        lookups_find(tables_lookups(t), &hash, &word, 1, &m);
-        while (lookup_take(&m, word, key, &value))
+        struct match m = find(tables_lookups(t), hash, word);
+        while (match_take(&m, word, key, &value))
             found[(hash >> 32) * BUCKETS >> 32]++;
     }
     cr_expect_eq(found[0] + found[1] + found[2], ROWS);
