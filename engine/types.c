@@ -18,14 +18,21 @@ static inline uint64_t load8(const void *p)
 
 static inline uint64_t hash8(uint64_t bits)
 {
-    return XXH3_64bits(&bits, sizeof bits);
+    return words_hash((uint64_t[2]){ bits, 0 }, sizeof bits);
+}
+
+static inline uint64_t bytes_hash(const char *p, size_t n)
+{
+    uint64_t w[2];
+    if (n > SHORT_KEY_BYTES)
+        return XXH3_64bits(p, n);
+    key_words(p, n, w);
+    return words_hash(w, n);
 }
 
 uint64_t type_hash(fe_type t, fe_slice key)
 {
-    if (t == FERRO_F64)
-        return hash8(type_f64_bits(key.p));
-    return XXH3_64bits(key.p, key.n);
+    return t == FERRO_F64 ? hash8(type_f64_bits(key.p)) : bytes_hash(key.p, key.n);
 }
 
 void vec_hash(const struct vec *v, const uint16_t *sel, uint32_t rows, uint64_t *out)
@@ -36,7 +43,7 @@ void vec_hash(const struct vec *v, const uint16_t *sel, uint32_t rows, uint64_t 
     else if (v->type == FERRO_TEXT && !sel) {
         uint32_t start = v->first;
         for (uint32_t i = 0; i < rows; i++) {
-            out[i] = XXH3_64bits(v->data + start, v->end[i] - start);
+            out[i] = bytes_hash((const char *)v->data + start, v->end[i] - start);
             start = v->end[i] + v->gap;
         }
     } else

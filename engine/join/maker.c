@@ -212,37 +212,19 @@ void maker_finish(struct maker *m, uint32_t lo, uint32_t hi, uint32_t buckets, s
 
 /* ---- spilling -------------------------------------------------------------------------- */
 
-/* Numbers of the records, those of one part behind those of the one before. */
-static uint32_t *ordered(const struct maker *m, const struct split *split)
-{
-    uint32_t *order = (uint32_t *)(void *)m->made;
-    uint64_t starts[SPILL_BUCKETS + 1] = { 0 };
-    for (uint64_t i = 0; i < m->n; i++)
-        starts[split_of(split, record_hash(m->records + i * m->stride, m->key)) + 1]++;
-    for (uint32_t b = 0; b < SPILL_BUCKETS; b++)
-        starts[b + 1] += starts[b];
-    for (uint64_t i = 0; i < m->n; i++)
-        order[starts[split_of(split, record_hash(m->records + i * m->stride, m->key))]++] = (uint32_t)i;
-    return order;
-}
-
 int maker_flush(struct maker *m, struct mapfile *to, const struct split *split)
 {
-    struct bucket_writer out;
+    struct buckets out;
     struct row row;
-    if (m->n == 0)
-        return 0;
-    const uint32_t *order = ordered(m, split);
-    int failed = bucket_writer_begin(&out, to, m->key, m->value);
+    int failed = 0;
+    buckets_init(&out, m->run, to, m->key, m->value, split, m->run->budget / 4);
     for (uint64_t i = 0; i < m->n && !failed; i++) {
-        const uint8_t *record = m->records + (uint64_t)order[i] * m->stride;
-        if (i + 8 < m->n)
-            __builtin_prefetch(m->records + (uint64_t)order[i + 8] * m->stride);
-        uint64_t hash = record_hash(record, m->key);
+        const uint8_t *record = m->records + i * m->stride;
         record_row(record, m->key, m->value, m->far ? m->rows.p : NULL, &row);
-        failed = bucket_writer_put(&out, split_of(split, hash), hash, row.key, row.value);
+        failed = buckets_put(&out, record_hash(record, m->key), row.key, row.value);
     }
-    failed = bucket_writer_end(&out) || failed ? -1 : 0;
+    failed = failed || buckets_run(&out) ? -1 : 0;
+    buckets_fini(&out);
     maker_clear(m);
     return failed;
 }

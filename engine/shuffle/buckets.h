@@ -1,4 +1,9 @@
-/* buckets.h - rows in bucket order on their way into a run of a map output or a spill. */
+/* buckets.h - rows on their way into the buckets of a map output or a spill.
+ *
+ * Each bucket has a chunk of a few KiB, to whose end rows are written one behind the other, so that a row touches
+ * one cache line however many buckets there are.  A full chunk becomes a frame.  Frames stay in memory until there is no
+ * more room or no more rows; then all go into the file in bucket order, as one run.
+ */
 #ifndef FERRO_SHUFFLE_BUCKETS_H
 #define FERRO_SHUFFLE_BUCKETS_H
 
@@ -22,15 +27,31 @@ static inline uint32_t split_of(const struct split *s, uint64_t hash)
     return (uint32_t)((hash >> 32) * s->buckets >> 32);
 }
 
-struct bucket_writer {
-    struct mapfile *file; /* borrowed */
-    struct columns rows;
-    uint32_t bucket;
+struct buckets {
+    struct run *run;      /* borrowed, as file */
+    struct mapfile *file; /* opened by the first run: no row, no file */
+    fe_type key, value;
+    struct split split;
+    uint8_t *chunks;              /* owned region: one of `chunk` bytes for each bucket, `stride` apart */
+    uint32_t chunk, stride, head; /* head: bytes of a row before its key */
+    struct bucket {
+        uint32_t used;        /* bytes in its chunk */
+        uint32_t first, last; /* its frames: places in `frames`, in 8 bytes; 0: none */
+    } * buckets;              /* owned */
+    uint8_t *frames;          /* owned region */
+    uint64_t size, used, touched, held;
+    struct columns columns; /* a chunk's rows on their way into a frame */
+    struct buf frame;
+    uint64_t rows; /* since the last run */
 };
 
-/* A run begins.  Rows must come in bucket order.  All return 0, or -1 after run_fail(). */
-int bucket_writer_begin(struct bucket_writer *w, struct mapfile *file, fe_type key, fe_type value);
-int bucket_writer_put(struct bucket_writer *w, uint32_t bucket, uint64_t hash, fe_slice key, fe_slice value);
-int bucket_writer_end(struct bucket_writer *w); /* frees, whether it worked or not */
+/* At most `limit` bytes, unless a single row is larger. */
+void buckets_init(struct buckets *b, struct run *r, struct mapfile *file, fe_type key, fe_type value,
+                  const struct split *split, uint64_t limit);
+/* The row's place is by its hash.  What there was goes into the file first where there is no room.  0, or -1 after
+ * run_fail(); as buckets_run(). */
+int buckets_put(struct buckets *b, uint64_t hash, fe_slice key, fe_slice value);
+int buckets_run(struct buckets *b);   /* all rows into the file, as one run; none: no run */
+void buckets_fini(struct buckets *b); /* safe on a zeroed one */
 
 #endif

@@ -6,11 +6,9 @@
 #ifndef FERRO_SHUFFLE_COLUMNS_H
 #define FERRO_SHUFFLE_COLUMNS_H
 
-#include "engine/batch.h"
+#include "engine/types.h"
 
 #include "common/base/bytes.h"
-
-#define SHORT_KEY_BYTES 16 /* keys up to here lie in a combiner's slot, and are hashed again */
 
 struct columns {
     fe_type key, value;
@@ -32,7 +30,9 @@ static inline size_t columns_bytes(const struct columns *c)
 static inline void column_put(struct buf *data, struct buf *ends, fe_type t, const void *p, size_t n)
 {
     if (n) {
-        memcpy(data->cap - data->n < n ? buf_grow(data, n) : data->p + data->n, p, n);
+        if (data->cap - data->n < n)
+            buf_grow(data, n);
+        fe_copy(data->p + data->n, data->cap - data->n, p, n);
         data->n += n;
     }
     if (t == FERRO_TEXT) {

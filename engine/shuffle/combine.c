@@ -4,17 +4,27 @@
 #include "engine/spill/budget.h"
 #include "engine/spill/region.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #define GROUP 32u /* rows probed at a time */
 #define SLOTS_MIN 1024u
-#define SLOTS_FIRST (16u << 10) /* 512 KiB: about the L2 cache */
+#define SLOTS_FIRST (16u << 10) /* 512 KiB: well within the L2 cache */
+#define SLOTS_CACHE (64u << 10) /* 2 MiB: an L2 cache.  A map's table grows beyond it .. */
+#define SHRINKS_MIN 3           /* .. only while its rows have shrunk so many fold */
 #define SLOTS_MAX (1ull << 30)
 #define AREA_STEP (256u << 10) /* of the budget */
-#define PAGE_BYTES 4096u       /* at least: what lies in one is mapped as a whole */
 #define AREA_FIRST_BYTES (1u << 20)
+#define INLINE_BYTES 8 /* values up to here lie in the slot */
 
-enum { COUNTS, SUMS, KERNEL, USER };
+enum { COUNTS, SUMS, KERNEL, USER, ADDS };
+
+/* A row on its way into the table. */
+struct probe {
+    uint64_t word[2]; /* of a short key */
+    uint64_t hash;
+    uint32_t n, row;
+};
 
 static inline uint64_t align8(uint64_t n)
 {
@@ -102,9 +112,16 @@ static void move_slots(const struct slot *from, uint64_t n, struct slot *to, uin
     }
 }
 
+bool combine_pays(const struct combine *c)
+{
+    return c->rows_in / SHRINKS_MIN >= c->n;
+}
+
 static bool grow(struct combine *c)
 {
     uint64_t slots = (c->mask + 1) * 2, bytes = slots * sizeof *c->slots;
+    if (c->side == COMBINE_MAP && slots > SLOTS_CACHE && !combine_pays(c))
+        return false;
     if (slots > SLOTS_MAX || bytes + c->far.held + c->wide.held > c->limit || !budget_reserve(c->run, bytes))
         return false;
     struct slot *more = slots_new(slots);
@@ -127,31 +144,43 @@ static uint64_t first_slots(const struct combine *c, uint64_t expected)
     return slots;
 }
 
-static int choose_mode(struct combine *c, bool counts)
+static int choose_mode(struct combine *c)
 {
-    if (!c->node->kernel) {
-        c->mode = USER;
-        c->fn = (fe_merge *)(uintptr_t)run_fn(c->run, c->node);
+    const struct plan_node *n = c->node;
+    bool maps = c->side == COMBINE_MAP;
+    if (!n->kernel || n->kernel == FERRO_AGGREGATE) {
+        c->mode = n->kernel && maps ? ADDS : USER;
+        c->fn = (fe_merge *)(uintptr_t)run_fn(c->run, n);
+        c->add = (fe_add *)(uintptr_t)run_fn(c->run, n);
         c->emitter = calloc(1, sizeof *c->emitter);
-        if (!c->emitter)
+        c->one = calloc(1, align8(type_size(c->value)));
+        if (!c->emitter || !c->one)
             abort();
-        emitter_init(c->emitter, c->run, c->node);
+        emitter_init(c->emitter, c->run, n);
         return 0;
     }
-    c->kernel = kernel_merge(c->node->kernel, c->value);
-    c->mode = counts ? COUNTS : c->kernel == kernel_merge(FERRO_SUM, FERRO_I64) ? SUMS : KERNEL;
-    if (!c->kernel || type_size(c->value) == 0)
+    c->kernel = kernel_merge(n->kernel, c->value);
+    c->mode = maps && n->kernel == FERRO_COUNT                  ? COUNTS
+              : c->kernel == kernel_merge(FERRO_SUM, FERRO_I64) ? SUMS
+                                                                : KERNEL;
+    if (!c->kernel)
         return run_fail(c->run, CAUSE_ERROR, "the plan merges values that have no such kernel");
     return 0;
 }
 
-int combine_init(struct combine *c, struct run *r, const struct plan_node *node, fe_type key, fe_type value,
-                 bool counts, uint64_t limit, uint64_t expected)
+int combine_init(struct combine *c, struct run *r, const struct plan_node *node, enum combine_side side,
+                 fe_type key, uint64_t limit, uint64_t expected)
 {
-    *c = (struct combine){ .run = r, .node = node, .key = key, .value = value, .limit = limit };
-    if (type_size(value) == 0)
+    memset(c, 0, offsetof(struct combine, missed));
+    c->run = r;
+    c->node = node;
+    c->side = side;
+    c->key = key;
+    c->value = side == COMBINE_MAP ? combine_value(node) : node->in_value;
+    c->limit = limit;
+    if (type_size(c->value) == 0)
         return run_fail(r, CAUSE_ERROR, "the plan merges values of no fixed size");
-    if (choose_mode(c, counts))
+    if (choose_mode(c))
         return -1;
     uint64_t slots = first_slots(c, expected);
     while (slots > SLOTS_MIN && !budget_reserve(r, slots * sizeof *c->slots))
@@ -177,7 +206,8 @@ void combine_fini(struct combine *c)
     if (c->emitter)
         emitter_fini(c->emitter);
     free(c->emitter);
-    *c = (struct combine){ 0 };
+    free(c->one);
+    memset(c, 0, offsetof(struct combine, missed));
 }
 
 void combine_clear(struct combine *c)
@@ -185,182 +215,218 @@ void combine_clear(struct combine *c)
     memset(c->slots, 0, (c->mask + 1) * sizeof *c->slots);
     area_reset(c, &c->far);
     area_reset(c, &c->wide);
-    c->n = 0;
+    c->n = c->rows_in = 0;
+    c->frozen = false;
 }
 
 /* ---- adding ------------------------------------------------------------------------------ */
 
-/* A key in two words, without reading beyond it. */
-static inline void key_words_exact(const char *p, size_t n, uint64_t w[2])
+static void *value_of(const struct combine *c, struct slot *s)
 {
-    uint32_t a, b;
-    w[0] = w[1] = 0;
-    if (n >= 8) {
-        memcpy(&w[0], p, 8);
-        if (n > 8) {
-            memcpy(&w[1], p + n - 8, 8);
-            w[1] >>= 8 * (16 - n);
-        }
-    } else if (n >= 4) {
-        memcpy(&a, p, 4);
-        memcpy(&b, p + n - 4, 4);
-        w[0] = a | (uint64_t)b << 8 * (n - 4);
-    } else if (n) {
-        w[0] = (uint8_t)p[0] | (uint64_t)(uint8_t)p[n / 2] << 8 * (n / 2) |
-               (uint64_t)(uint8_t)p[n - 1] << 8 * (n - 1);
-    }
+    return type_size(c->value) <= INLINE_BYTES ? (uint8_t *)&s->value : c->wide.p + s->value;
 }
 
-/* The same by one load and a mask, as lengths are hard to predict: what lies behind the key in the same page may be read,
- * if not used. */
-static inline void key_words(const char *p, size_t n, uint64_t w[2])
+static inline const void *fixed_at(const struct combine *c, const struct batch *b, uint32_t row)
 {
-#if !defined(__SANITIZE_ADDRESS__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    static const uint64_t ones[4] = { UINT64_MAX, UINT64_MAX, 0, 0 };
-    uint64_t mask[2];
-    if (n && ((uintptr_t)p & (PAGE_BYTES - 1)) <= PAGE_BYTES - SHORT_KEY_BYTES) {
-        memcpy(mask, (const char *)ones + SHORT_KEY_BYTES - n, sizeof mask);
-        memcpy(w, p, SHORT_KEY_BYTES);
-        w[0] &= mask[0];
-        w[1] &= mask[1];
-        return;
-    }
-#endif
-    key_words_exact(p, n, w);
+    return b->value.data + (size_t)row * type_size(c->value);
 }
 
-static void *value_of(struct combine *c, struct slot *s)
-{
-    return type_size(c->value) <= 8 ? (uint8_t *)&s->value : c->wide.p + s->value;
-}
-
-static inline void merge(struct combine *c, struct slot *s, const void *v)
+static inline __attribute__((always_inline)) void merge(const struct combine *c, struct slot *s, int mode,
+                                                        const struct batch *b, uint32_t row)
 {
     uint64_t x;
-    switch (c->mode) {
+    switch (mode) {
     case COUNTS: s->value++; break;
     case SUMS:
-        memcpy(&x, v, sizeof x);
+        memcpy(&x, b->value.data + (size_t)row * sizeof x, sizeof x);
         s->value += x;
         break;
-    case KERNEL: c->kernel(&s->value, v); break;
-    default: c->fn(&c->emitter->task, value_of(c, s), v);
+    case KERNEL: c->kernel(&s->value, fixed_at(c, b, row)); break;
+    case USER: c->fn(&c->emitter->task, value_of(c, s), fixed_at(c, b, row)); break;
+    default: c->add(&c->emitter->task, value_of(c, s), vec_at(&b->key, row), vec_at(&b->value, row));
     }
+}
+
+fe_slice combine_alone(struct combine *c, const struct batch *b, uint32_t row)
+{
+    static const int64_t one = 1;
+    uint32_t size = type_size(c->value);
+    if (c->mode == COUNTS)
+        return (fe_slice){ (const char *)&one, sizeof one };
+    if (c->mode != ADDS)
+        return (fe_slice){ fixed_at(c, b, row), size };
+    memset(c->one, 0, size);
+    c->add(&c->emitter->task, c->one, vec_at(&b->key, row), vec_at(&b->value, row));
+    return (fe_slice){ (const char *)c->one, size };
 }
 
 /* The first value of a key.  False: no room. */
-static bool value_first(struct combine *c, struct slot *s, const void *v)
+static bool value_first(struct combine *c, struct slot *s, const struct batch *b, uint32_t row)
 {
     uint32_t size = type_size(c->value);
+    uint8_t *p = (uint8_t *)&s->value;
     s->value = 0;
-    if (c->mode == COUNTS)
-        s->value = 1;
-    else if (size <= 8)
-        memcpy(&s->value, v, size);
-    else {
-        uint8_t *p = area_take(c, &c->wide, size, c->n == 0);
+    if (size > INLINE_BYTES) {
+        p = area_take(c, &c->wide, size, c->n == 0);
         if (!p)
             return false;
-        memcpy(p, v, size);
         s->value = (uint64_t)(p - c->wide.p);
     }
+    memcpy(p, combine_alone(c, b, row).p, size);
     return true;
 }
 
-static bool short_new(struct combine *c, struct slot *s, const uint64_t w[2], size_t n, uint32_t tag,
-                      const void *v)
+static void miss(struct combine *c, const struct probe *p)
 {
-    if (!value_first(c, s, v))
+    c->missed[c->nmissed++] = (struct missed){ p->hash, p->row };
+}
+
+static bool short_new(struct combine *c, struct slot *s, const struct probe *p, const struct batch *b)
+{
+    if (c->frozen) {
+        miss(c, p);
+        return true;
+    }
+    if (!value_first(c, s, b, p->row))
         return false;
-    s->key.word[0] = w[0];
-    s->key.word[1] = w[1];
-    s->n1 = (uint32_t)n + 1;
-    s->tag = tag;
+    memcpy(s->key.word, p->word, sizeof p->word);
+    s->n1 = p->n + 1;
+    s->tag = (uint32_t)(p->hash >> 32);
     c->n++;
     return true;
 }
 
-static inline bool add_short(struct combine *c, uint64_t hash, const uint64_t w[2], size_t n, const void *v)
+/* False: no room. */
+static inline __attribute__((always_inline)) bool add_short(struct combine *c, struct slot *slots,
+                                                            uint64_t mask, const struct probe *p, int mode,
+                                                            const struct batch *b)
 {
-    uint32_t tag = (uint32_t)(hash >> 32);
-    for (uint64_t at = tag & c->mask;; at = (at + 1) & c->mask) {
-        struct slot *s = &c->slots[at];
-        if (((s->key.word[0] ^ w[0]) | (s->key.word[1] ^ w[1]) | (s->n1 ^ (n + 1))) == 0) {
-            merge(c, s, v);
+    for (uint64_t at = p->hash >> 32 & mask;; at = (at + 1) & mask) {
+        struct slot *s = &slots[at];
+        if (((s->key.word[0] ^ p->word[0]) | (s->key.word[1] ^ p->word[1]) | (s->n1 ^ (p->n + 1))) == 0) {
+            merge(c, s, mode, b, p->row);
             return true;
         }
         if (!s->n1)
-            return short_new(c, s, w, n, tag, v);
+            return short_new(c, s, p, b);
     }
 }
 
-static bool far_new(struct combine *c, struct slot *s, fe_slice key, uint64_t hash, const void *v)
+static bool far_new(struct combine *c, struct slot *s, const struct probe *p, const struct batch *b)
 {
+    fe_slice key = vec_at(&b->key, p->row);
     uint64_t wide = c->wide.used;
-    if (!value_first(c, s, v))
+    if (c->frozen) {
+        miss(c, p);
+        return true;
+    }
+    if (!value_first(c, s, b, p->row))
         return false;
-    uint8_t *p = area_take(c, &c->far, key.n, c->n == 0);
-    if (!p) {
+    uint8_t *to = area_take(c, &c->far, key.n, c->n == 0);
+    if (!to) {
         c->wide.used = wide;
         return false;
     }
-    memcpy(p, key.p, key.n);
-    s->key.far.at = (uint32_t)((uint64_t)(p - c->far.p) / 8);
+    memcpy(to, key.p, key.n);
+    s->key.far.at = (uint32_t)((uint64_t)(to - c->far.p) / 8);
     memcpy(&s->key.far.head, key.p, sizeof s->key.far.head);
-    s->key.far.hash = hash;
-    s->n1 = (uint32_t)key.n + 1;
-    s->tag = (uint32_t)(hash >> 32);
+    s->key.far.hash = p->hash;
+    s->n1 = p->n + 1;
+    s->tag = (uint32_t)(p->hash >> 32);
     c->n++;
     return true;
 }
 
-static bool add_far(struct combine *c, uint64_t hash, fe_slice key, const void *v)
+static __attribute__((noinline)) bool add_far(struct combine *c, const struct probe *p, const struct batch *b)
 {
-    for (uint64_t at = hash >> 32 & c->mask;; at = (at + 1) & c->mask) {
+    for (uint64_t at = p->hash >> 32 & c->mask;; at = (at + 1) & c->mask) {
         struct slot *s = &c->slots[at];
         if (!s->n1)
-            return far_new(c, s, key, hash, v);
-        if (s->n1 == key.n + 1 && s->key.far.hash == hash &&
-            !memcmp(c->far.p + s->key.far.at * 8ull, key.p, key.n)) {
-            merge(c, s, v);
+            return far_new(c, s, p, b);
+        if (s->n1 == p->n + 1 && s->key.far.hash == p->hash &&
+            !memcmp(c->far.p + s->key.far.at * 8ull, vec_at(&b->key, p->row).p, p->n)) {
+            merge(c, s, c->mode, b, p->row);
             return true;
         }
     }
 }
 
-static inline bool add_row(struct combine *c, const struct batch *b, uint32_t row, uint64_t hash)
+/* How many of the n rows are in: all, or there is no room. */
+static inline __attribute__((always_inline)) uint32_t add_rows(struct combine *c, const struct probe *p,
+                                                               uint32_t n, int mode, const struct batch *b)
 {
-    fe_slice key = vec_at(&b->key, row);
-    const uint8_t *v = b->value.data + (size_t)row * type_size(c->value);
-    uint64_t w[2];
-    if (key.n > SHORT_KEY_BYTES)
-        return add_far(c, hash, key, v);
-    key_words(key.p, key.n, w);
-    if (c->key == FERRO_F64) {
-        double d = fe_f64(key);
-        w[0] = d != d ? 0x7ff8000000000000u : d == 0 ? 0 : w[0];
-    }
-    return add_short(c, hash, w, key.n, v);
+    struct slot *slots = c->slots;
+    uint64_t mask = c->mask;
+    for (uint32_t i = 0; i < n; i++, p++)
+        if (!(p->n > SHORT_KEY_BYTES ? add_far(c, p, b) : add_short(c, slots, mask, p, mode, b)))
+            return i;
+    return n;
 }
 
-int combine_add(struct combine *c, const struct batch *b, const uint64_t *hash, uint32_t *from)
+static uint32_t add_group(struct combine *c, const struct probe *p, uint32_t n, const struct batch *b)
 {
-    uint32_t i = *from, rows = b->rows;
+    switch (c->mode) {
+    case COUNTS: return add_rows(c, p, n, COUNTS, b);
+    case SUMS: return add_rows(c, p, n, SUMS, b);
+    case ADDS: return add_rows(c, p, n, ADDS, b);
+    default: return add_rows(c, p, n, c->mode, b);
+    }
+}
+
+/* Hash n rows from number `from` on and bring their slots near. */
+static void prepare(const struct combine *c, const struct batch *b, uint32_t from, uint32_t n,
+                    struct probe *p)
+{
+    struct slot *slots = c->slots;
+    uint64_t mask = c->mask;
+    for (uint32_t end = from + n; from < end; from++, p++) {
+        uint32_t row = b->sel ? b->sel[from] : from;
+        fe_slice key = vec_at(&b->key, row);
+        p->n = (uint32_t)key.n;
+        p->row = row;
+        if (key.n <= SHORT_KEY_BYTES) {
+            key_words(key.p, key.n, p->word);
+            if (c->key == FERRO_F64)
+                p->word[0] = type_f64_bits(p->word);
+            p->hash = words_hash(p->word, key.n);
+        } else
+            p->hash = b->hash ? b->hash[row] : type_hash(c->key, key);
+        __builtin_prefetch(&slots[p->hash >> 32 & mask], 1);
+    }
+}
+
+static bool has_room(struct combine *c)
+{
+    return c->frozen || c->n + GROUP <= c->max || grow(c);
+}
+
+static inline uint32_t group_of(uint32_t rows)
+{
+    return rows < GROUP ? rows : GROUP;
+}
+
+int combine_add(struct combine *c, const struct batch *b, uint32_t *from)
+{
+    struct probe groups[2][GROUP];
+    uint32_t at = *from, n = group_of(b->rows - at), turn = 0;
     bool full = false;
-    while (i < rows && !full) {
-        uint32_t end = rows - i < GROUP ? rows : i + GROUP, k = i;
-        if (c->n + GROUP > c->max && !grow(c)) {
+    c->nmissed = 0;
+    prepare(c, b, at, n, groups[0]);
+    while (n && !full) {
+        uint32_t next = group_of(b->rows - at - n);
+        if (!has_room(c)) {
             full = true;
             break;
         }
-        for (; k < end; k++)
-            __builtin_prefetch(&c->slots[hash[k] >> 32 & c->mask], 1);
-        for (k = i; k < end && !full; k += !full)
-            full = !add_row(c, b, b->sel ? b->sel[k] : k, hash[k]);
-        i = k;
+        prepare(c, b, at + n, next, groups[!turn]);
+        uint32_t added = add_group(c, groups[turn], n, b);
+        at += added;
+        full = added < n;
+        turn = !turn;
+        n = next;
     }
-    c->rows_in += i - *from;
-    *from = i;
+    c->rows_in += at - *from;
+    *from = at;
     return c->run->failed || (c->emitter && c->emitter->task.failed) ? -1 : full;
 }
 
@@ -372,7 +438,7 @@ static void slot_row(const struct combine *c, const struct slot *s, fe_slice *ke
     key->n = s->n1 - 1;
     key->p = key->n > SHORT_KEY_BYTES ? (const char *)c->far.p + s->key.far.at * 8ull : (const char *)&s->key;
     value->n = size;
-    value->p = size <= 8 ? (const char *)&s->value : (const char *)c->wide.p + s->value;
+    value->p = size <= INLINE_BYTES ? (const char *)&s->value : (const char *)c->wide.p + s->value;
 }
 
 bool combine_next(const struct combine *c, uint64_t *at, fe_slice *key, fe_slice *value)
@@ -386,67 +452,24 @@ bool combine_next(const struct combine *c, uint64_t *at, fe_slice *key, fe_slice
 }
 
 /* A shuffle's bucket is in the tag; a spill's is in the lower half, which only long keys carry. */
-static inline uint32_t slot_bucket(const struct combine *c, const struct slot *s, const struct split *split)
+static inline uint64_t slot_hash(const struct combine *c, const struct slot *s, fe_slice key, bool whole)
 {
-    if (!split->spill)
-        return split_of(split, (uint64_t)s->tag << 32);
-    if (s->n1 > SHORT_KEY_BYTES + 1)
-        return split_of(split, s->key.far.hash);
-    return split_of(split, type_hash(c->key, (fe_slice){ (const char *)&s->key, s->n1 - 1 }));
+    if (!whole)
+        return (uint64_t)s->tag << 32;
+    return key.n > SHORT_KEY_BYTES ? s->key.far.hash : type_hash(c->key, key);
 }
 
-static void order_slots(const struct combine *c, const struct split *split, uint32_t *starts, uint32_t *order)
-{
-    for (uint64_t i = 0; i <= c->mask; i++)
-        if (c->slots[i].n1)
-            starts[slot_bucket(c, &c->slots[i], split) + 1]++;
-    for (uint32_t b = 0; b < split->buckets; b++)
-        starts[b + 1] += starts[b];
-    for (uint64_t i = 0; i <= c->mask; i++)
-        if (c->slots[i].n1)
-            order[starts[slot_bucket(c, &c->slots[i], split)]++] = (uint32_t)i;
-}
-
-/* Only frames that hold long keys carry hashes: without these, nobody asks for it. */
-static inline uint64_t slot_hash(const struct combine *c, const struct slot *s, fe_slice key)
-{
-    if (key.n > SHORT_KEY_BYTES)
-        return s->key.far.hash;
-    return c->far.used ? type_hash(c->key, key) : 0;
-}
-
-/* starts[b] is by now where bucket b ends. */
-static int put_slots(struct combine *c, struct bucket_writer *w, const uint32_t *ends, const uint32_t *order)
+int combine_drain(struct combine *c, struct buckets *to)
 {
     fe_slice key, value;
-    uint32_t bucket = 0;
-    for (uint64_t i = 0; i < c->n; i++) {
-        const struct slot *s = &c->slots[order[i]];
-        if (i + 16 < c->n)
-            __builtin_prefetch(&c->slots[order[i + 16]]);
-        while (i >= ends[bucket])
-            bucket++;
+    for (uint64_t i = 0; i <= c->mask; i++) {
+        const struct slot *s = &c->slots[i];
+        if (!s->n1)
+            continue;
         slot_row(c, s, &key, &value);
-        if (bucket_writer_put(w, bucket, slot_hash(c, s, key), key, value))
+        if (buckets_put(to, slot_hash(c, s, key, to->split.spill), key, value))
             return -1;
     }
-    return 0;
-}
-
-int combine_flush(struct combine *c, struct mapfile *to, const struct split *split)
-{
-    struct bucket_writer w;
-    uint64_t order_bytes = c->n * sizeof(uint32_t);
-    uint32_t *order = region_take(order_bytes + 1), *starts = calloc(split->buckets + 2ull, sizeof *starts);
-    if (!starts)
-        abort();
-    budget_force(c->run, order_bytes);
-    order_slots(c, split, starts, order);
-    int failed = bucket_writer_begin(&w, to, c->key, c->value) || put_slots(c, &w, starts, order);
-    failed = bucket_writer_end(&w) || failed;
-    budget_release(c->run, order_bytes);
-    region_give(order, order_bytes + 1, order_bytes + 1);
-    free(starts);
     combine_clear(c);
-    return failed ? -1 : 0;
+    return 0;
 }

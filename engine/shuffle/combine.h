@@ -2,7 +2,10 @@
  *
  * Open addressing over 32-byte slots: the upper half of the hash, the key's length, 16 bytes of key and 8 of value
  * in place.  A longer key lies in a region, its whole hash carried in the slot; a wider value in another.
- * Rows are probed 32 at a time, after their slots were prefetched.
+ * Rows are hashed and their slots prefetched 32 at a time, while the 32 before them are merged.
+ *
+ * In a map the table grows beyond a cache only while rows shrink well.  Where they don't, it is frozen: what it has goes
+ * on being merged, as the frequent keys are among the first, and rows of others are left to the caller.
  */
 #ifndef FERRO_SHUFFLE_COMBINE_H
 #define FERRO_SHUFFLE_COMBINE_H
@@ -24,15 +27,20 @@ struct slot {
     uint64_t value; /* up to 8 bytes, or the value's number in `wide` */
 };
 
-/* Values are the shuffle's (node->in_value for reads; i64 for FERRO_COUNT). */
+enum combine_side { COMBINE_MAP, COMBINE_REDUCE }; /* rows are the user's, or what maps made of them */
+
+/* Values are the shuffle's (node->in_value for reads; i64 for FERRO_COUNT; the accumulator for FERRO_AGGREGATE). */
 struct combine {
     struct run *run; /* borrowed, as node */
     const struct plan_node *node;
+    enum combine_side side;
     fe_type key, value;
     int mode; /* enum of combine.c */
     type_merge *kernel;
     fe_merge *fn;
-    struct emitter *emitter; /* owned; with fn: the task that it is given */
+    fe_add *add;
+    struct emitter *emitter; /* owned; with fn or add: the task that it is given */
+    uint8_t *one;            /* owned; with add: an accumulator of one row */
     struct slot *slots;      /* owned region of mask + 1 */
     uint64_t mask;
     uint64_t n, max;   /* slots used; used at most before it grows */
@@ -41,25 +49,34 @@ struct combine {
         uint8_t *p;
         uint64_t size, used, held, touched;
     } far, wide;
-    uint64_t rows_in; /* since combine_init */
+    uint64_t rows_in; /* since it was empty */
+    bool frozen;      /* takes no more keys */
+    uint32_t nmissed; /* rows of other keys in the last combine_add() */
+    struct missed {
+        uint64_t hash;
+        uint32_t row; /* of the batch */
+    } missed[BATCH_ROWS];
 };
 
-/* The type of what is merged. */
+/* The type of what a map's sink merges into. */
 static inline fe_type combine_value(const struct plan_node *sink)
 {
     return sink->kernel == FERRO_COUNT ? FERRO_I64 : sink->value;
 }
 
-/* `counts`: each row counts one, whatever its value (the map side of FERRO_COUNT).  `expected`: keys that will come
- * for sure.  0, or -1 after run_fail(). */
-int combine_init(struct combine *c, struct run *r, const struct plan_node *node, fe_type key, fe_type value,
-                 bool counts, uint64_t limit, uint64_t expected);
-/* Add the batch's rows from number *from on; hash[i] is that of the i-th counting row.
+/* `expected`: keys that will come for sure.  0, or -1 after run_fail(). */
+int combine_init(struct combine *c, struct run *r, const struct plan_node *node, enum combine_side side,
+                 fe_type key, uint64_t limit, uint64_t expected);
+/* Add the batch's rows (at most BATCH_ROWS) from number *from on, but those in `missed`.
  * 0: all in; 1: full, *from is the first that isn't; -1 after run_fail(). */
-int combine_add(struct combine *c, const struct batch *b, const uint64_t *hash, uint32_t *from);
-/* All as one more run, in the order of its buckets; then it is empty. */
-int combine_flush(struct combine *c, struct mapfile *to, const struct split *split);
-void combine_clear(struct combine *c); /* empty; memory of the table is kept */
+int combine_add(struct combine *c, const struct batch *b, uint32_t *from);
+/* Full: do rows shrink enough that an empty table would be worth it? */
+bool combine_pays(const struct combine *c);
+/* The value that one row of the batch makes, valid until the next call. */
+fe_slice combine_alone(struct combine *c, const struct batch *b, uint32_t row);
+/* All rows into buckets; then it is empty.  0, or -1 after run_fail(). */
+int combine_drain(struct combine *c, struct buckets *to);
+void combine_clear(struct combine *c); /* empty; memory of the table is kept, and it may take keys again */
 void combine_fini(struct combine *c);
 
 /* The next used slot at or after *at; false: none. */

@@ -60,6 +60,14 @@ int mapfile_put(struct mapfile *m, const struct batch *b, const uint8_t *normal,
     return spillfile_settle(&m->file);
 }
 
+int mapfile_append(struct mapfile *m, const void *frame, uint32_t bytes, uint32_t rows)
+{
+    m->rows += rows;
+    m->marked += rows;
+    buf_put(&m->file.pending, frame, bytes);
+    return spillfile_settle(&m->file);
+}
+
 static void report_sizes(const struct mapfile *m, struct rec_report *report, struct arena *a)
 {
     struct map_index x;

@@ -52,6 +52,8 @@ int mapfile_run(struct mapfile *m);   /* a run begins */
 void mapfile_mark(struct mapfile *m); /* hash: the next bucket begins; once more at the run's end */
 /* A frame of these rows; range: with its first row's normal form. */
 int mapfile_put(struct mapfile *m, const struct batch *b, const uint8_t *normal, uint32_t n);
+/* hash: a frame as frame_put() makes it, with the file's codec. */
+int mapfile_append(struct mapfile *m, const void *frame, uint32_t bytes, uint32_t rows);
 /* Index and footer, then fill the report: out_bytes, sizes (hash), rows, REPORT_ON_DISK. */
 int mapfile_finish(struct mapfile *m);
 void mapfile_close(struct mapfile *m); /* safe on a zeroed one */

@@ -28,7 +28,6 @@ struct read_hash {
     uint64_t at; /* the next slot to put out */
     struct columns out;
     struct batch batch;
-    uint64_t hash[BATCH_ROWS];
 };
 
 /* ---- merging, and what does not fit ------------------------------------------------ */
@@ -45,13 +44,15 @@ static int spill(struct read_hash *h)
         return run_fail(h->run, CAUSE_MEMORY, "the slot's memory is too small for the keys of one hash");
     struct level *l = &h->levels[h->depth];
     struct split split = split_at(h->depth);
+    struct buckets buckets;
     if (!h->spilling) {
         h->spilling = true;
         l->part = 0;
-        if (mapfile_open(&l->spill, h->run, MAP_HASH, SPILL_BUCKETS, true))
-            return -1;
     }
-    return combine_flush(&h->combine, &l->spill, &split);
+    buckets_init(&buckets, h->run, &l->spill, h->node->in_key, h->node->in_value, &split, h->run->budget / 4);
+    int failed = combine_drain(&h->combine, &buckets) || buckets_run(&buckets);
+    buckets_fini(&buckets);
+    return failed ? -1 : 0;
 }
 
 static int feed(struct read_hash *h, const struct batch *frame)
@@ -59,12 +60,7 @@ static int feed(struct read_hash *h, const struct batch *frame)
     for (uint32_t at = 0; at < frame->rows; at += BATCH_ROWS) {
         uint32_t n = frame->rows - at < BATCH_ROWS ? frame->rows - at : BATCH_ROWS, from = 0;
         struct batch b = batch_slice(frame, at, n);
-        const uint64_t *hash = b.hash;
-        if (!hash) {
-            vec_hash(&b.key, NULL, n, h->hash);
-            hash = h->hash;
-        }
-        for (int full; (full = combine_add(&h->combine, &b, hash, &from)) != 0;)
+        for (int full; (full = combine_add(&h->combine, &b, &from)) != 0;)
             if (full < 0 || spill(h))
                 return -1;
     }
@@ -107,8 +103,8 @@ static int read_maps(struct read_hash *h)
 {
     int got;
     while ((got = read_window(&h->read)) > 0) {
-        if (!h->combine.slots && combine_init(&h->combine, h->run, h->node, h->node->in_key,
-                                              h->node->in_value, false, h->run->budget / 2, h->read.most))
+        if (!h->combine.slots && combine_init(&h->combine, h->run, h->node, COMBINE_REDUCE, h->node->in_key,
+                                              h->run->budget / 2, h->read.most))
             return -1;
         for (uint32_t i = 0; i < h->read.nruns; i++) {
             const struct read_run *r = read_run(&h->read, i);

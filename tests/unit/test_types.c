@@ -114,7 +114,9 @@ Test(types, vec_hash_agrees_with_type_hash)
 Test(types, hash_is_the_format)
 {
     int64_t one = 1;
-    cr_assert_eq(type_hash(FERRO_TEXT, fe_str("")), 0x2d06800538d394c2u);
+    cr_assert_eq(type_hash(FERRO_TEXT, fe_str("")), 0x1593b0b830123f4cu);
+    cr_assert_eq(type_hash(FERRO_TEXT, fe_str("word")), 0x497d0a355742babau);
+    cr_assert_eq(type_hash(FERRO_TEXT, fe_str("seventeen letters")), 0x3be2fdb9fa81e0b0u);
     cr_assert_eq(type_hash(FERRO_TEXT, of(&one, 8)), type_hash(FERRO_I64, of(&one, 8)));
 }
 
