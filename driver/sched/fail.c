@@ -53,7 +53,8 @@ void fail_outputs_of(struct sched *s, struct exec *x)
     if (s->job)
         s->job->dirty = true;
     MAP_EACH(&s->kept, i)
-        outputs_of(s, x, map_at(&s->kept, i));
+        if (!FERRO_PLANT(sched_cached_not_lost))
+            outputs_of(s, x, map_at(&s->kept, i));
 }
 
 /* ---- the story ------------------------------------------------------------------------------ */

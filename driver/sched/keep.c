@@ -94,7 +94,7 @@ void keep_free_blocks(struct sched *s, struct exec *x)
         return;
     MAP_EACH(&x->told, i) {
         uint32_t number = (uint32_t)map_key(&x->told, i);
-        if (jobs_stage(s, number) || keep_has(s, number))
+        if (jobs_stage(s, number) || (keep_has(s, number) && !FERRO_PLANT(sched_cached_freed)))
             continue;
         stages[m.stages.n++].n = number;
         map_del(&x->told, number);

@@ -54,7 +54,8 @@ uint32_t stages_edge(const struct stage_spec *spec, uint32_t i)
 
 bool stages_ready(const struct job *j, const struct stage *st)
 {
-    for (uint32_t i = 0; i < stages_edges(st->spec); i++) {
+    uint32_t edges = stages_edges(st->spec) - (FERRO_PLANT(sched_side_not_awaited) ? st->spec->nsides : 0);
+    for (uint32_t i = 0; i < edges; i++) {
         uint32_t parent = stages_edge(st->spec, i);
         if (parent != STAGE_NO_SHUFFLE && !stages_whole(j->stages[parent]))
             return false;

@@ -21,6 +21,8 @@
     P(leased_twice) \
     P(manager_generation_unchecked) \
     P(ok_early) \
+    P(sched_cached_freed) \
+    P(sched_cached_not_lost) \
     P(sched_done_not_acked) \
     P(sched_epoch_unchecked) \
     P(sched_failures_uncounted) \
@@ -28,6 +30,7 @@
     P(sched_lost_not_fenced) \
     P(sched_maps_not_rerun) \
     P(sched_second_commit) \
+    P(sched_side_not_awaited) \
     P(sched_version_not_raised) \
     P(sched_void_accepted) \
     P(silent_driver_served) \

@@ -173,11 +173,20 @@ static void manager_said(struct proc *m, const struct wire *to, uint8_t tag, con
                  llu(app));
 }
 
+/* What is cached stays until it is forgotten. */
+static void on_free(struct proc *p, const struct msg_block_free *m)
+{
+    const struct app_sim *a = &p->sim->apps[p->d.index];
+    for (uint32_t i = 0; i < m->stages.n; i++)
+        if (map_has(&a->keeps, m->stages.v[i].n))
+            sim_fail(p->sim, "cached-freed", "%s frees stage %u, which is cached", p->name, m->stages.v[i].n);
+}
+
 void check_send(struct proc *p, conn_id conn, struct bytes frame)
 {
     static const uint8_t tags[] = { MSG_LEASE_OPEN,   MSG_LEASE_GRANT,  MSG_APP_OK,    MSG_APP_END,
                                     MSG_LEASE_OPENED, MSG_LEASE_CLOSED, MSG_APP_ENDED, MSG_JOIN,
-                                    MSG_JOINED,       MSG_WELCOME,      MSG_ASK_STATE };
+                                    MSG_JOINED,       MSG_WELCOME,      MSG_ASK_STATE, MSG_BLOCK_FREE };
     const struct wire *to = link_of(p, conn);
     struct arena arena = { 0 };
     struct head head;
@@ -193,6 +202,8 @@ void check_send(struct proc *p, conn_id conn, struct bytes frame)
         sim_fail(p->sim, "codec", "%s sends what does not decode: %s", p->name, e.words);
     else if (p->kind == PROC_MANAGER)
         manager_said(p, to, head.tag, m);
+    else if (p->kind == PROC_DRIVER && head.tag == MSG_BLOCK_FREE)
+        on_free(p, m);
     else if (p->kind == PROC_EXECUTOR && head.tag == MSG_LEASE_OPENED)
         on_opened(p, ((const struct msg_lease_opened *)m)->lease);
     else if (p->kind == PROC_EXECUTOR && head.tag == MSG_LEASE_CLOSED)

@@ -73,6 +73,16 @@ static void close_app(struct proc *p, bool failed)
     call_soon(p, sim_below(p->sim, 5 * MSEC), SCHED_CLOSE, failed ? &badly : &well);
 }
 
+/* What is cached goes: between two jobs, or in the midst of one. */
+static void on_forget(struct sim *s, struct todo *t)
+{
+    static const uint64_t keep = 1;
+    struct app_sim *a = &s->apps[t->p->d.index];
+    a->forgotten = true;
+    map_clear(&a->keeps);
+    proc_event(t->p, &(struct event){ .kind = EV_CALL, .call = { SCHED_FORGET, &keep } });
+}
+
 static void run_job(struct proc *p)
 {
     struct sim *s = p->sim;
@@ -85,8 +95,11 @@ static void run_job(struct proc *p)
                 call_soon(p, wait, SCHED_SERVE, &w->served[i][k]);
     if (w->out)
         w->out->app = a->app;
+    a->forgotten = false;
     w->begun = true;
     call_soon(p, wait + 1, SCHED_RUN, &w->spec);
+    if ((w->specs[0].keep || w->specs[1].keep) && sim_chance(s, 150000))
+        sim_after(s, sim_below(s, 2 * SEC), on_forget, p);
 }
 
 void driver_start(struct proc *p)

@@ -297,6 +297,7 @@ void sim_fini(struct sim *s)
         buf_fini(&s->apps[i].library);
         map_fini(&s->apps[i].stages);
         map_fini(&s->apps[i].begun);
+        map_fini(&s->apps[i].keeps);
         map_fini(&s->apps[i].attempts);
     }
     wire_fini(s);

@@ -24,7 +24,7 @@
 #define AFTER_FAULTS_NS (120 * SEC) /* everything has ended so long after the last fault */
 #define PROCS_MAX 24
 #define APPS_SIM_MAX 8 /* drivers that a run starts; retries of an opener included */
-#define STAGES_SIM_MAX 4
+#define STAGES_SIM_MAX 6
 #define JOBS_SIM_MAX 3
 #define QUEUE_FRAMES_MAX 10000 /* of one direction of a connection, as net.h's NET_HWM */
 
@@ -119,6 +119,10 @@ struct outdir {
 struct recipe {
     uint32_t magic, job, stage, kind, buckets, ninputs;
     uint64_t seed, app_index;
+    uint64_t keep;     /* of a cached dataset */
+    uint32_t nsides;   /* its numbers are mixed with the sum of these stages' */
+    uint32_t side;     /* index in the job */
+    uint32_t other[2]; /* as stage_input's */
     uint32_t shuffle[2], shuffle_kind[2],
         ntasks[2];  /* by input; shuffle: index in the job or STAGE_NO_SHUFFLE */
     bool served[2]; /* source: from a driver's block */
@@ -210,6 +214,8 @@ struct app_sim {
     const char *excuse;
     uint32_t host_failures;
     struct map stages;   /* number in messages -> job << 8 | stage of the job */
+    struct map keeps;    /* numbers of stages that are cached: their blocks stay */
+    bool forgotten;      /* what is cached, until the next job begins */
     struct map begun;    /* (stage, part) -> attempts that began in a host */
     struct map attempts; /* (stage, part, attempt) that began in a host */
     bool copied;         /* its scheduler had reasons to run a task more than once */
@@ -320,7 +326,8 @@ struct thost {
     uint32_t asked, batch, lose; /* lose: 1 + index of the want that can't be had; 0: none */
     uint64_t began;
     struct numbers got;
-    struct map sums; /* of the hash shuffle being read: bucket -> struct sum, owned */
+    struct map sums;   /* of the hash shuffle being read: bucket -> struct sum, owned */
+    uint64_t side_sum; /* of the sides' numbers */
     struct inode *save;
     enum fault verdict; /* what becomes of it; FAULT_COUNT: nothing bad */
     uint64_t number;    /* of this host in the sim */
@@ -495,6 +502,7 @@ void work_file(const struct recipe *r, struct numbers *in, struct buf *file, str
 bool work_read_hash(struct bytes file, uint32_t low, uint32_t high, struct map *sums);
 bool work_read_range(struct bytes file, struct bytes low, struct bytes high, struct numbers *out);
 void work_sums(struct map *sums, struct numbers *out); /* and frees them */
+void work_side(struct numbers *n, uint64_t sum);       /* each is mixed with what the sides have */
 uint64_t work_next(uint64_t number);
 void work_oracle(struct work *w);
 void work_check(struct sim *s, struct app_sim *a, struct work *w, uint64_t rows); /* a job that ended well */

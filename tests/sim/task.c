@@ -156,6 +156,8 @@ static void save_opened(struct thost *h, const struct msg_fetched *m, const stru
 static void put_output(struct thost *h)
 {
     work_sums(&h->sums, &h->got);
+    if (h->recipe.nsides)
+        work_side(&h->got, h->side_sum);
     if (h->recipe.kind == STAGE_RESULT)
         put_result(h);
     else if (h->recipe.kind == STAGE_SAVE)
@@ -242,6 +244,25 @@ static void take_bucket_cuts(const struct rec_input *in, uint32_t part, uint32_t
     }
 }
 
+static bool is_side(const struct thost *h, uint32_t stage)
+{
+    const struct msg_stage *m = h->st->m;
+    for (uint32_t i = 0; i < m->sides.n; i++)
+        if (m->sides.v[i].n == stage)
+            return true;
+    return false;
+}
+
+static bool take_side(struct thost *h, struct bytes file)
+{
+    struct numbers n = { 0 };
+    bool sound = work_read_range(file, (struct bytes){ 0 }, (struct bytes){ 0 }, &n);
+    for (uint32_t i = 0; i < n.n; i++)
+        h->side_sum += n.v[i];
+    free(n.v);
+    return sound;
+}
+
 static void take_piece(struct thost *h, uint32_t i, const struct blob *b)
 {
     const struct rec_want *w = (const struct rec_want *)h->wants.p + i;
@@ -255,12 +276,15 @@ static void take_piece(struct thost *h, uint32_t i, const struct blob *b)
         work_source(&h->recipe, h->input, h->in_part, &all, &h->got);
         return;
     }
-    if (h->recipe.shuffle_kind[h->input] == STAGE_HASH) {
+    if (is_side(h, w->stage))
+        sound = take_side(h, all);
+    else if (h->recipe.shuffle_kind[h->input] == STAGE_HASH) {
         take_bucket_cuts(in, h->in_part, &low, &high);
         sound = work_read_hash(all, low, high, &h->sums);
     } else {
         struct bytes none = { 0 };
-        sound = work_read_range(all, h->in_part ? in->cuts.v[h->in_part - 1].key : none,
+        bool cut = h->recipe.shuffle_kind[h->input] == STAGE_RANGE;
+        sound = work_read_range(all, cut && h->in_part ? in->cuts.v[h->in_part - 1].key : none,
                                 h->in_part < in->cuts.n ? in->cuts.v[h->in_part].key : none, &h->got);
     }
     if (!sound)
@@ -326,13 +350,21 @@ static void want(struct thost *h, const struct rec_want *w, uint32_t map)
     buf_put(&h->want_maps, &map, sizeof map);
 }
 
+/* Of the input's stages, of which a cached one is read partition by partition; and all of the sides. */
+static bool is_wanted(const struct thost *h, const struct rec_input *in, const struct rec_map *map)
+{
+    bool rows = in->shuffle != UINT32_MAX && h->recipe.shuffle_kind[h->input] == STAGE_ROWS;
+    return is_side(h, map->stage) ||
+           ((map->stage == in->shuffle || map->stage == in->other) && (!rows || map->part == h->in_part));
+}
+
 static void want_maps(struct thost *h, const struct rec_input *in)
 {
     const struct msg_stage *m = h->st->m;
     bool tails = sim_mix(h->recipe.seed, h->task.part, 3) % 3 == 0;
     for (uint32_t i = 0; i < m->maps.n; i++) {
         const struct rec_map *map = &m->maps.v[i];
-        if (map->stage != in->shuffle)
+        if (!is_wanted(h, in, map))
             continue;
         struct block_id id = block_output(map->stage, map->part, map->attempt);
         struct rec_want w = { .kind = WANT_BLOCK,
@@ -360,15 +392,14 @@ static void read_input(struct thost *h)
     h->batch = (uint32_t)sim_between(h->sim, h->sim->big ? 32 : 1, 64);
     buf_reset(&h->wants);
     buf_reset(&h->want_maps);
-    if (in->shuffle != UINT32_MAX)
-        want_maps(h, in);
-    else if (h->recipe.served[h->input]) {
+    want_maps(h, in);
+    if (in->shuffle == UINT32_MAX && h->recipe.served[h->input]) {
         struct rec_want w = {
             .kind = WANT_DRIVER, .stage = h->task.stage, .part = h->task.part, .attempt = h->task.attempt
         };
         memcpy(w.block, h->recipe.block[h->input], ID_BYTES);
         want(h, &w, UINT32_MAX);
-    } else
+    } else if (in->shuffle == UINT32_MAX)
         work_source(&h->recipe, h->input, h->in_part, NULL, &h->got);
     uint32_t n = (uint32_t)(h->wants.n / sizeof(struct rec_want));
     h->lose = n && fault_hits(h->sim, FAULT_BLOCK_LOST) ? 1 + (uint32_t)sim_below(h->sim, n) : 0;
@@ -441,11 +472,14 @@ void task_begin(struct thost *h)
     h->st = map_get(&h->stages, h->task.stage);
     h->generation++;
     h->got.n = 0;
+    h->side_sum = 0;
     work_sums(&h->sums, NULL);
     if (!stage_sound(h))
         return;
     if (a)
         map_put_u64(&a->stages, h->task.stage, h->recipe.job << 8 | h->recipe.stage);
+    if (a && h->recipe.keep && !a->forgotten)
+        map_put_u64(&a->keeps, h->task.stage, 1);
     h->counted = true;
     h->began = s->now;
     s->running++;

@@ -166,6 +166,12 @@ void work_sums(struct map *sums, struct numbers *out)
     map_clear(sums);
 }
 
+void work_side(struct numbers *n, uint64_t sum)
+{
+    for (uint32_t i = 0; i < n->n; i++)
+        n->v[i] = sim_mix(n->v[i], sum, 11);
+}
+
 /* ---- the oracle --------------------------------------------------------------------------- */
 
 static void oracle_input(const struct work *w, const struct recipe *r, uint32_t input,
@@ -179,15 +185,31 @@ static void oracle_input(const struct work *w, const struct recipe *r, uint32_t 
             work_source(r, input, p, r->served[input] ? &bytes : NULL, out);
         return;
     }
-    const struct numbers *in = &stages[r->shuffle[input]];
-    const struct recipe *map = &w->recipes[r->shuffle[input]];
-    for (uint32_t i = 0; i < in->n; i++)
-        if (map->kind == STAGE_HASH)
-            add_to_bucket(&sums, in->v[i] % map->buckets, in->v[i]);
-        else
-            numbers_put(out, work_next(in->v[i]));
+    const uint32_t sides[2] = { r->shuffle[input], r->other[input] };
+    for (int k = 0; k < (sides[0] == sides[1] ? 1 : 2); k++) {
+        const struct numbers *in = &stages[sides[k]];
+        const struct recipe *map = &w->recipes[sides[k]];
+        for (uint32_t i = 0; i < in->n; i++)
+            if (map->kind == STAGE_HASH)
+                add_to_bucket(&sums, in->v[i] % map->buckets, in->v[i]);
+            else
+                numbers_put(out, work_next(in->v[i]));
+    }
     work_sums(&sums, out);
     map_fini(&sums);
+}
+
+static void oracle_stage(const struct work *w, uint32_t i, struct numbers *stages)
+{
+    const struct recipe *r = &w->recipes[i];
+    uint64_t sum = 0;
+    for (uint32_t k = 0; k < r->ninputs; k++)
+        oracle_input(w, r, k, stages, &stages[i]);
+    if (!r->nsides)
+        return;
+    for (uint32_t k = 0; k < stages[r->side].n; k++)
+        sum += work_next(stages[r->side].v[k]);
+    work_side(&stages[i], sum);
 }
 
 void work_oracle(struct work *w)
@@ -195,8 +217,7 @@ void work_oracle(struct work *w)
     struct numbers stages[STAGES_SIM_MAX] = { 0 };
     uint32_t last = w->spec.nstages - 1;
     for (uint32_t i = 0; i <= last; i++)
-        for (uint32_t k = 0; k < w->recipes[i].ninputs; k++)
-            oracle_input(w, &w->recipes[i], k, stages, &stages[i]);
+        oracle_stage(w, i, stages);
     w->want_n = stages[last].n;
     for (uint32_t i = 0; i < stages[last].n; i++) {
         w->want_sum += stages[last].v[i];
@@ -292,13 +313,13 @@ uint32_t work_failures(const struct work *w)
 
 /* ---- drawing a job ------------------------------------------------------------------------------ */
 
-static void draw_source(struct sim *s, struct work *w, struct recipe *r, uint32_t input)
+static void draw_source(struct sim *s, struct work *w, struct recipe *r, uint32_t input, bool served)
 {
-    r->shuffle[input] = STAGE_NO_SHUFFLE;
+    r->shuffle[input] = r->other[input] = STAGE_NO_SHUFFLE;
     r->ntasks[input] = (uint32_t)sim_between(s, 1, sim_chance(s, 150000) ? 60 : 10);
     if (s->big && r->stage == 0 && input == 0)
         r->ntasks[input] = (uint32_t)sim_between(s, 5000, 7000);
-    if (!sim_chance(s, 150000))
+    if (!served || !sim_chance(s, 150000))
         return;
     struct buf *b = &w->served_bytes[r->stage][input];
     for (uint32_t i = 0; i < 4; i++) {
@@ -312,55 +333,137 @@ static void draw_source(struct sim *s, struct work *w, struct recipe *r, uint32_
     memcpy(r->block[input], block->id.b, ID_BYTES);
 }
 
-/* Each map stage is read by the next stage; further inputs are sources of their own. */
-static void draw_stage(struct sim *s, struct work *w, uint32_t i, uint32_t nstages, bool saves)
+/* How a job's stages hang together: first a table, if there is one, then a chain, which may begin with what is
+ * cached. */
+struct shape {
+    uint32_t nstages, chain; /* the chain's first stage */
+    uint32_t probe;          /* which stage of the chain probes the table */
+    uint32_t rows;           /* which stage is cached; nstages: none */
+    uint32_t buckets;        /* of all hash shuffles; 0: each has its own */
+    bool saves;
+};
+
+static enum stage_kind draw_kind(struct sim *s, const struct shape *j, uint32_t i)
+{
+    if (i + 1 == j->nstages)
+        return j->saves ? STAGE_SAVE : STAGE_RESULT;
+    if (i < j->chain)
+        return STAGE_TABLE;
+    if (i == j->rows)
+        return STAGE_ROWS;
+    return sim_chance(s, 700000) ? STAGE_HASH : STAGE_RANGE;
+}
+
+/* Each stage of the chain is read by the next one, and perhaps by the one behind it, as a join's right side. */
+static void draw_read(struct sim *s, struct work *w, const struct shape *j, struct recipe *r)
+{
+    uint32_t i = r->stage;
+    const struct recipe *left = &w->recipes[i - 1], *right = i >= j->chain + 2 ? &w->recipes[i - 2] : left;
+    bool both = j->buckets && left->kind == STAGE_HASH && right->kind == STAGE_HASH && sim_chance(s, 600000);
+    r->shuffle[0] = i - 1;
+    r->other[0] = both ? right->stage : i - 1;
+    r->shuffle_kind[0] = left->kind;
+    r->ntasks[0] = s->big || sim_chance(s, 700000) ? (uint32_t)sim_between(s, 1, 5) : 0;
+    if (left->kind == STAGE_ROWS)
+        r->ntasks[0] = 0;
+}
+
+/* Further inputs are sources of their own. */
+static void draw_stage(struct sim *s, struct work *w, uint32_t i, const struct shape *j)
 {
     struct recipe *r = &w->recipes[i];
     r->magic = MAGIC;
     r->stage = i;
     r->ninputs = sim_chance(s, 200000) ? 2 : 1;
-    r->kind = i + 1 < nstages ? (sim_chance(s, 700000) ? STAGE_HASH : STAGE_RANGE)
-              : saves         ? STAGE_SAVE
-                              : STAGE_RESULT;
-    r->buckets = r->kind == STAGE_HASH ? (uint32_t)sim_between(s, 1, 12) : 0;
-    for (uint32_t k = 0; k < r->ninputs; k++) {
-        if (k == 0 && i > 0) {
-            r->shuffle[k] = i - 1;
-            r->shuffle_kind[k] = w->recipes[i - 1].kind;
-            r->ntasks[k] = s->big || sim_chance(s, 700000) ? (uint32_t)sim_between(s, 1, 5) : 0;
-        } else
-            draw_source(s, w, r, k);
-        w->inputs[i][k] = (struct stage_input){ r->ntasks[k], r->shuffle[k], r->shuffle[k] };
+    r->kind = draw_kind(s, j, i);
+    r->keep = r->kind == STAGE_ROWS;
+    r->nsides = j->chain && i == j->probe;
+    r->buckets = r->kind != STAGE_HASH ? 0 : j->buckets ? j->buckets : (uint32_t)sim_between(s, 1, 12);
+    for (uint32_t k = 0; k < r->ninputs; k++)
+        if (k == 0 && i > j->chain)
+            draw_read(s, w, j, r);
+        else
+            draw_source(s, w, r, k, j->rows == j->nstages || i > j->rows); /* later jobs don't serve it */
+}
+
+static struct shape draw_shape(struct sim *s)
+{
+    struct shape j = { .nstages = (uint32_t)sim_between(s, 1, s->big ? 2 : 3),
+                       .saves = sim_chance(s, 500000) };
+    if (!s->big && sim_chance(s, 250000)) {
+        j.chain = 1;
+        j.nstages++;
+        j.probe = (uint32_t)sim_between(s, 1, j.nstages - 1);
     }
+    j.rows = j.nstages;
+    j.buckets = sim_chance(s, 300000) ? (uint32_t)sim_between(s, 1, 12) : 0;
+    return j;
+}
+
+/* What is cached is the same in all jobs of the application that have it. */
+static bool take_over(const struct app_sim *a, struct work *w, uint32_t job, const struct shape *j)
+{
+    const struct work *first = &a->jobs[0];
+    uint32_t n = j->rows + 1;
+    if (job == 0 || j->rows >= j->nstages)
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        w->recipes[i] = first->recipes[i];
+    return true;
+}
+
+static void spec_make(struct work *w, uint32_t i)
+{
+    const struct recipe *r = &w->recipes[i];
+    memcpy(w->names[i], "stage", 6);
+    for (uint32_t k = 0; k < r->ninputs; k++)
+        w->inputs[i][k] = (struct stage_input){ r->ntasks[k], r->shuffle[k], r->other[k] };
+    w->specs[i] = (struct stage_spec){ .kind = r->kind,
+                                       .body = { (const uint8_t *)r, sizeof *r },
+                                       .buckets = r->buckets,
+                                       .ninputs = r->ninputs,
+                                       .inputs = w->inputs[i],
+                                       .nsides = r->nsides,
+                                       .sides = &r->side,
+                                       .keep = r->keep,
+                                       .name = w->names[i],
+                                       .place = "job.c:1" };
+}
+
+/* Of an application that caches: one or two stages make what is cached, in each of its jobs. */
+static void draw_cached(const struct sim *s, uint32_t app_index, struct shape *j)
+{
+    uint64_t mixed = sim_mix(s->seed, app_index, 21);
+    if (s->big || mixed % 5 > 1)
+        return;
+    *j = (struct shape){ .nstages = 2 + j->nstages, .rows = (uint32_t)(mixed / 5 % 2), .saves = j->saves };
+    if (j->nstages > 4)
+        j->nstages = 4;
+    j->probe = j->nstages;
 }
 
 void work_make(struct sim *s, struct app_sim *a, uint32_t app_index, struct work *w, uint32_t job)
 {
-    uint32_t nstages = (uint32_t)sim_between(s, 1, s->big ? 2 : 3);
-    bool saves = sim_chance(s, 500000);
-    (void)a;
-    for (uint32_t i = 0; i < nstages; i++) {
+    struct shape j = draw_shape(s);
+    draw_cached(s, app_index, &j);
+    uint32_t from = take_over(a, w, job, &j) ? j.rows + 1 : 0;
+    for (uint32_t i = 0; i < j.nstages; i++) {
         struct recipe *r = &w->recipes[i];
+        if (i >= from) {
+            r->seed = sim_mix(s->seed, app_index, job);
+            draw_stage(s, w, i, &j);
+        }
         r->job = job;
         r->app_index = app_index;
-        r->seed = sim_mix(s->seed, app_index, job);
-        draw_stage(s, w, i, nstages, saves);
-        memcpy(w->names[i], "stage", 6);
-        w->specs[i] = (struct stage_spec){ .kind = r->kind,
-                                           .body = { (const uint8_t *)r, sizeof *r },
-                                           .buckets = r->buckets,
-                                           .ninputs = r->ninputs,
-                                           .inputs = w->inputs[i],
-                                           .name = w->names[i],
-                                           .place = "job.c:1" };
+        spec_make(w, i);
     }
-    w->spec = (struct job_spec){ .stages = w->specs, .nstages = nstages };
-    struct recipe *last = &w->recipes[nstages - 1];
-    if (saves) {
+    w->spec = (struct job_spec){ .stages = w->specs, .nstages = j.nstages };
+    struct recipe *last = &w->recipes[j.nstages - 1];
+    if (j.saves) {
         w->out = disk_outdir_new(s);
         w->spec.save_dir = w->out->path;
         memcpy(w->spec.save_token, w->out->token, ID_BYTES);
-    } else if (nstages == 1 && last->ninputs == 1 && !last->served[0] && sim_chance(s, 300000))
+    } else if (j.nstages == 1 && last->ninputs == 1 && !last->served[0] && sim_chance(s, 300000))
         w->spec.take_rows = sim_between(s, 1, 12);
     else
         last->plain = sim_chance(s, 100000);
