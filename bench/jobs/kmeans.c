@@ -186,7 +186,7 @@ static int kmeans(fe_app *app, int argc, char **argv)
         fprintf(stderr, "usage: kmeans POINTS K ITERATIONS OUT (K up to %d)\n", K_MAX);
         return -1;
     }
-    fe_set *points = fe_binary(app, 1, argv + 1, FERRO_STRUCT(struct point));
+    fe_set *points = fe_cache(fe_binary(app, 1, argv + 1, FERRO_STRUCT(struct point)));
     if (first_points(points, k, centres))
         return -1;
     for (int i = 0; i < iterations; i++) {
