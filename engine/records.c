@@ -37,13 +37,15 @@ bool fe_rows_next(fe_rows *r, fe_slice *key, fe_slice *value)
 static const void *column(const fe_rows *r, const struct vec *v, struct buf *copy)
 {
     uint32_t size = type_size(v->type);
+    if (size == 0) /* there are none */
+        return NULL;
     if (!r->batch.sel)
-        return size ? v->data + (size_t)r->row * size : NULL;
+        return v->data + (size_t)r->row * size;
     buf_reset(copy);
     uint8_t *to = buf_grow(copy, (size_t)(r->batch.rows - r->row) * size);
     for (uint32_t i = r->row; i < r->batch.rows; i++, to += size)
         memcpy(to, v->data + (size_t)r->batch.sel[i] * size, size);
-    return size ? copy->p : NULL;
+    return copy->p;
 }
 
 size_t fe_rows_array(fe_rows *r, const void **keys, const void **values)

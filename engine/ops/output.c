@@ -112,7 +112,8 @@ static int write_some(struct output *o, size_t n)
     }
     o->written += n;
     o->buf.n -= n;
-    memmove(o->buf.p, o->buf.p + n, o->buf.n);
+    if (o->buf.n)
+        memmove(o->buf.p, o->buf.p + n, o->buf.n);
     return 0;
 }
 
