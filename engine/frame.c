@@ -89,17 +89,11 @@ static void compress(struct buf *out, size_t at, struct frame *f)
     buf_fini(&raw);
 }
 
-void frame_put(struct buf *out, const struct batch *b, enum frame_codec codec)
+/* The header of what was put behind `head`. */
+static void put_header(struct buf *out, size_t head, uint32_t rows, bool hashed, enum frame_codec codec)
 {
-    assert(out->n % 8 == 0 && b->rows <= FRAME_ROWS_MAX);
-    struct frame f = { .magic = FRAME_MAGIC, .rows = b->rows, .flags = b->hash ? FRAME_HASHED : 0 };
-    size_t head = out->n, body = head + sizeof f;
-    buf_grow(out, sizeof f);
-    out->n = body;
-    if (b->hash)
-        put_fixed(out, (const uint8_t *)b->hash, sizeof *b->hash, b->sel, b->rows);
-    put_vec(out, &b->key, b->sel, b->rows);
-    put_vec(out, &b->value, b->sel, b->rows);
+    struct frame f = { .magic = FRAME_MAGIC, .rows = rows, .flags = hashed ? FRAME_HASHED : 0 };
+    size_t body = head + sizeof f;
     assert(out->n - body <= RAW_BYTES_MAX);
     f.raw_bytes = f.stored_bytes = (uint32_t)(out->n - body);
     if (codec == FRAME_LZ4 && f.raw_bytes > sizeof f)
@@ -107,6 +101,52 @@ void frame_put(struct buf *out, const struct batch *b, enum frame_codec codec)
     f.xxh3 = frame_sum(&f, out->p + body);
     memcpy(out->p + head, &f, sizeof f);
     pad8(out);
+}
+
+/* The next section, up to a multiple of 8; its room was made. */
+static void *section(struct buf *out, size_t bytes)
+{
+    uint8_t *p = out->p + out->n;
+    memset(p + bytes, 0, align8(bytes) - bytes);
+    out->n += align8(bytes);
+    return p;
+}
+
+void frame_begin(struct buf *out, fe_type key, fe_type value, uint32_t rows, size_t key_bytes,
+                 size_t value_bytes, bool hashed, struct frame_room *room)
+{
+    size_t ends = align8(rows * sizeof(uint32_t));
+    assert(out->n % 8 == 0 && rows && rows <= FRAME_ROWS_MAX);
+    *room = (struct frame_room){ .head = out->n, .rows = rows };
+    buf_grow(out, sizeof(struct frame) + hashed * rows * sizeof *room->hashes + 2 * ends + align8(key_bytes) +
+                      align8(value_bytes));
+    out->n += sizeof(struct frame);
+    if (hashed)
+        room->hashes = section(out, rows * sizeof *room->hashes);
+    if (key == FERRO_TEXT)
+        room->key_ends = section(out, rows * sizeof *room->key_ends);
+    room->keys = section(out, key_bytes);
+    if (value == FERRO_TEXT)
+        room->value_ends = section(out, rows * sizeof *room->value_ends);
+    room->values = section(out, value_bytes);
+}
+
+void frame_end(struct buf *out, const struct frame_room *room, enum frame_codec codec)
+{
+    put_header(out, room->head, room->rows, room->hashes != NULL, codec);
+}
+
+void frame_put(struct buf *out, const struct batch *b, enum frame_codec codec)
+{
+    assert(out->n % 8 == 0 && b->rows <= FRAME_ROWS_MAX);
+    size_t head = out->n;
+    buf_grow(out, sizeof(struct frame));
+    out->n += sizeof(struct frame);
+    if (b->hash)
+        put_fixed(out, (const uint8_t *)b->hash, sizeof *b->hash, b->sel, b->rows);
+    put_vec(out, &b->key, b->sel, b->rows);
+    put_vec(out, &b->value, b->sel, b->rows);
+    put_header(out, head, b->rows, b->hash != NULL, codec);
 }
 
 /* ---- reading ------------------------------------------------------------------ */

@@ -27,6 +27,20 @@ struct frame {
  * `out` holds nothing but frames (its length stays a multiple of 8).  Hashes are stored when the batch has them. */
 void frame_put(struct buf *out, const struct batch *b, enum frame_codec codec);
 
+/* A frame written in place: the columns' sections, to be filled in by the caller. */
+struct frame_room {
+    size_t head; /* in `out` */
+    uint32_t rows;
+    uint64_t *hashes; /* NULL: none */
+    uint32_t *key_ends, *value_ends;
+    uint8_t *keys, *values;
+};
+/* Room in `out` for so many rows, of so many bytes of texts in all (fixed sizes: rows times the size); valid until `out`
+ * grows again. */
+void frame_begin(struct buf *out, fe_type key, fe_type value, uint32_t rows, size_t key_bytes,
+                 size_t value_bytes, bool hashed, struct frame_room *room);
+void frame_end(struct buf *out, const struct frame_room *room, enum frame_codec codec);
+
 /* Size in all of the frame whose header is at `in.p` (at least sizeof(struct frame) bytes), -1 when it is no header. */
 int64_t frame_size(struct bytes in);
 

@@ -34,6 +34,10 @@ static void byte_put(struct buf *out, uint8_t c)
 
 static void batch_put(struct buf *out, const struct batch *b)
 {
+    if (b->lines && !b->sel) {
+        buf_put(out, b->value.data + b->value.first, b->value.end[b->rows - 1] + 1u - b->value.first);
+        return;
+    }
     bool both = b->key.type != FERRO_NONE && b->value.type != FERRO_NONE;
     for (uint32_t i = 0; i < b->rows; i++) {
         uint32_t row = b->sel ? b->sel[i] : i;

@@ -223,6 +223,7 @@ static int lines_cut(struct text *t)
     t->batch.rows = rows;
     t->batch.value.data = t->at;
     t->at += used;
+    t->batch.lines = t->at[-1] == '\n'; /* the file's last line may have none */
     return 1;
 }
 

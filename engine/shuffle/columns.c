@@ -13,6 +13,7 @@ void columns_batch(const struct columns *c, struct batch *out)
                            .hash = carried ? (const uint64_t *)(const void *)c->hashes.p : NULL };
     out->key = column_vec(c->key, &c->keys, &c->key_ends);
     out->value = column_vec(c->value, &c->values, &c->value_ends);
+    out->value.gap = out->lines = c->lines;
 }
 
 void columns_reset(struct columns *c)

@@ -1,7 +1,8 @@
 /* columns.h - rows being gathered into columns: the next frame, or the next batch.
  *
  * Hashes are kept where `hashed`, and go into frames only when keys are long on average (columns_batch):
- * a short key is hashed again as fast as its hash is read.
+ * a short key is hashed again as fast as its hash is read.  Where `lines` (texts without a key), each value gets a
+ * newline, as in the text that they may become.
  */
 #ifndef FERRO_SHUFFLE_COLUMNS_H
 #define FERRO_SHUFFLE_COLUMNS_H
@@ -12,7 +13,7 @@
 
 struct columns {
     fe_type key, value;
-    bool hashed;
+    bool hashed, lines;
     uint32_t rows;
     struct buf keys, values, key_ends, value_ends, hashes; /* owned */
 };
@@ -43,10 +44,18 @@ static inline void column_put(struct buf *data, struct buf *ends, fe_type t, con
     }
 }
 
+static inline void column_line(struct buf *data)
+{
+    *(data->cap == data->n ? buf_grow(data, 1) : data->p + data->n) = '\n';
+    data->n++;
+}
+
 static inline void columns_put(struct columns *c, fe_slice key, fe_slice value, uint64_t hash)
 {
     column_put(&c->keys, &c->key_ends, c->key, key.p, key.n);
     column_put(&c->values, &c->value_ends, c->value, value.p, value.n);
+    if (c->lines)
+        column_line(&c->values);
     if (c->hashed)
         buf_put(&c->hashes, &hash, sizeof hash);
     c->rows++;

@@ -57,8 +57,8 @@ bool grouped_peek(struct grouped *g, struct row *row)
             return false;
     }
     if (g->at < g->sorter.n) {
-        rows_at(&g->sorter.rows, (uint32_t)g->sorter.v[g->at].place, row);
-        row->hash = g->sorter.v[g->at].prefix.hi;
+        rows_at(&g->sorter.rows, g->sorter.v[g->at].place, row);
+        row->hash = g->sorter.v[g->at].hi;
         return true;
     }
     struct cursor *top = merge_top(&g->merge);

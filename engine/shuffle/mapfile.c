@@ -46,16 +46,21 @@ void mapfile_mark(struct mapfile *m)
     buf_put(&m->index, &mark, sizeof mark);
 }
 
-int mapfile_put(struct mapfile *m, const struct batch *b, const uint8_t *normal, uint32_t n)
+void mapfile_note(struct mapfile *m, uint32_t rows, const uint8_t *normal, uint32_t n)
 {
     if (m->kind == MAP_RANGE) {
-        struct map_frame f = { .offset = spillfile_end(&m->file), .rows = b->rows, .n = n };
+        struct map_frame f = { .offset = spillfile_end(&m->file), .rows = rows, .n = n };
         if (n)
             memcpy(f.first, normal, n);
         buf_put(&m->index, &f, sizeof f);
     }
-    m->rows += b->rows;
-    m->marked += b->rows;
+    m->rows += rows;
+    m->marked += rows;
+}
+
+int mapfile_put(struct mapfile *m, const struct batch *b, const uint8_t *normal, uint32_t n)
+{
+    mapfile_note(m, b->rows, normal, n);
     frame_put(&m->file.pending, b, m->codec);
     return spillfile_settle(&m->file);
 }

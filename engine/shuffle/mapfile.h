@@ -50,7 +50,10 @@ struct mapfile {
 int mapfile_open(struct mapfile *m, struct run *r, enum map_kind kind, uint32_t buckets, bool temporary);
 int mapfile_run(struct mapfile *m);   /* a run begins */
 void mapfile_mark(struct mapfile *m); /* hash: the next bucket begins; once more at the run's end */
-/* A frame of these rows; range: with its first row's normal form. */
+/* A frame of so many rows is about to be put into file.pending, with m->codec; settle the file then.  Range: with its first
+ * row's normal form. */
+void mapfile_note(struct mapfile *m, uint32_t rows, const uint8_t *normal, uint32_t n);
+/* A frame of these rows, noted and put. */
 int mapfile_put(struct mapfile *m, const struct batch *b, const uint8_t *normal, uint32_t n);
 /* hash: a frame as frame_put() makes it, with the file's codec. */
 int mapfile_append(struct mapfile *m, const void *frame, uint32_t bytes, uint32_t rows);

@@ -34,6 +34,24 @@ static int unreadable(struct merge *m, const struct cursor *c, const char *words
     return run_fail(m->run, CAUSE_ERROR, "a spill in the folder %s: %s", m->run->env->disk, words);
 }
 
+static inline bool prefix_less(struct prefix a, struct prefix b)
+{
+    return a.hi != b.hi ? a.hi < b.hi : a.lo < b.lo;
+}
+
+/* No row with a lower prefix has this normal form or a later one.  Behind a struct by whose value rows are sorted, the
+ * normal form goes on with the key, and the prefix doesn't. */
+static struct prefix normal_prefix(const struct order *o, struct bytes normal)
+{
+    uint64_t p[2] = { 0 };
+    size_t n = normal.n < sizeof p ? normal.n : sizeof p;
+    if (o->by == BY_VALUE && o->value != FERRO_TEXT && o->value != FERRO_I64 && o->value != FERRO_F64)
+        n = n < type_size(o->value) ? n : type_size(o->value);
+    if (n)
+        memcpy(p, normal.p, n);
+    return (struct prefix){ __builtin_bswap64(p[0]), __builtin_bswap64(p[1]) };
+}
+
 static int below(const struct merge *m, const struct cursor *c, struct bytes cut)
 {
     uint8_t normal[NORMAL_BYTES_MAX];
@@ -72,7 +90,7 @@ static int arrive(struct merge *m, struct cursor *c)
     c->key = vec_at(&c->batch.key, c->row);
     c->value = vec_at(&c->batch.value, c->row);
     c->prefix = order_prefix(&m->order, c->key, c->value, m->order.by == BY_HASH ? c->hash[c->row] : 0);
-    if (c->run.last && !below(m, c, m->high))
+    if (c->run.last && !prefix_less(c->prefix, m->high_prefix) && !below(m, c, m->high))
         c->over = true;
     return 0;
 }
@@ -95,40 +113,53 @@ static int open_run(struct merge *m, struct cursor *c, const struct merge_run *r
 
 /* ---- the tree ------------------------------------------------------------------------ */
 
-static bool before(const struct merge *m, uint32_t i, uint32_t k)
+static bool before_in_full(const struct merge *m, uint32_t i, uint32_t k)
 {
     const struct cursor *a = &m->cursors[i], *b = &m->cursors[k];
     if (a->over || b->over)
         return a->over == b->over ? i < k : b->over;
-    if (a->prefix.hi != b->prefix.hi)
-        return a->prefix.hi < b->prefix.hi;
-    if (a->prefix.lo != b->prefix.lo)
-        return a->prefix.lo < b->prefix.lo;
     int order = order_rest(&m->order, a->key, a->value, b->key, b->value);
     return order ? order < 0 : i < k;
 }
 
+static inline bool before(const struct merge *m, const struct player *a, const struct player *b)
+{
+    if (a->prefix.hi != b->prefix.hi)
+        return a->prefix.hi < b->prefix.hi;
+    if (a->prefix.lo != b->prefix.lo)
+        return a->prefix.lo < b->prefix.lo;
+    return before_in_full(m, a->run, b->run);
+}
+
+static inline struct player player_of(const struct merge *m, uint32_t run)
+{
+    const struct cursor *c = &m->cursors[run];
+    struct prefix last = { UINT64_MAX, UINT64_MAX };
+    return (struct player){ c->over ? last : c->prefix, run };
+}
+
 /* Node `at`'s winner; the losers stay on the way.  Leaves are n..2n-1. */
-static uint32_t play(struct merge *m, uint32_t at)
+static struct player play(struct merge *m, uint32_t at)
 {
     if (at >= m->n)
-        return at - m->n;
-    uint32_t a = play(m, 2 * at), b = play(m, 2 * at + 1);
-    bool first = before(m, a, b);
+        return player_of(m, at - m->n);
+    struct player a = play(m, 2 * at), b = play(m, 2 * at + 1);
+    bool first = before(m, &a, &b);
     m->tree[at] = first ? b : a;
     return first ? a : b;
 }
 
 int merge_advance(struct merge *m)
 {
-    uint32_t winner = m->tree[0];
-    struct cursor *c = &m->cursors[winner];
+    uint32_t run = m->tree[0].run;
+    struct cursor *c = &m->cursors[run];
     c->row++;
     if (arrive(m, c))
         return -1;
-    for (uint32_t at = (winner + m->n) / 2; at; at /= 2)
-        if (before(m, m->tree[at], winner)) {
-            uint32_t loser = winner;
+    struct player winner = player_of(m, run);
+    for (uint32_t at = (run + m->n) / 2; at; at /= 2)
+        if (before(m, &m->tree[at], &winner)) {
+            struct player loser = winner;
             winner = m->tree[at];
             m->tree[at] = loser;
         }
@@ -158,6 +189,7 @@ static int open_runs(struct merge *m, uint32_t n)
     if (!m->cursors || !m->tree)
         abort();
     m->n = n;
+    m->high_prefix = normal_prefix(&m->order, m->high);
     m->held = n * (uint64_t)MERGE_CURSOR_BYTES;
     budget_force(m->run, m->held);
     const struct merge_run *runs = (const struct merge_run *)(const void *)m->runs.p + m->next;
@@ -167,7 +199,7 @@ static int open_runs(struct merge *m, uint32_t n)
         if (open_run(m, &m->cursors[i], &runs[i]))
             return -1;
     }
-    m->tree[0] = n > 1 ? play(m, 1) : 0;
+    m->tree[0] = play(m, 1); /* of one run, it is node 1 */
     return 0;
 }
 

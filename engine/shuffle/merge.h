@@ -34,16 +34,23 @@ struct cursor {
     fe_slice key, value;
 };
 
+/* A run in the tree.  The prefix is the cursor's, here since it mostly decides; all ones when the run is over. */
+struct player {
+    struct prefix prefix;
+    uint32_t run;
+};
+
 struct merge {
     struct run *run; /* borrowed */
     struct order order;
-    struct bytes low, high; /* cuts, borrowed */
-    struct buf runs;        /* owned: struct merge_run, from `next` on */
+    struct bytes low, high;    /* cuts, borrowed */
+    struct prefix high_prefix; /* rows with a lower one lie below the upper cut */
+    struct buf runs;           /* owned: struct merge_run, from `next` on */
     uint32_t next;
     uint32_t foreign;     /* of them: not in our spill */
     struct mapfile spill; /* of merged runs */
     struct cursor *cursors;
-    uint32_t *tree; /* of n: [0] the winner, then the losers */
+    struct player *tree; /* of n: [0] the winner, then the losers */
     uint32_t n;
     uint64_t held;
 };
@@ -61,7 +68,7 @@ int merge_start(struct merge *m);
 /* The smallest row that is left; NULL: none. */
 static inline struct cursor *merge_top(struct merge *m)
 {
-    return m->n && !m->cursors[m->tree[0]].over ? &m->cursors[m->tree[0]] : NULL;
+    return m->n && !m->cursors[m->tree[0].run].over ? &m->cursors[m->tree[0].run] : NULL;
 }
 /* On from the top's row: its key and value are gone. */
 int merge_advance(struct merge *m);

@@ -5,8 +5,8 @@
  */
 #include "engine/shuffle/order.h"
 
-#define FEW 40u
-#define PREFIX_BYTES 16u
+#define FEW 24u
+#define PREFIX_BYTES 12u /* of struct sorted */
 
 struct order order_of(const struct plan_node *node, fe_type key, fe_type value)
 {
@@ -29,7 +29,7 @@ static inline struct prefix bytes_prefix(fe_type t, fe_slice s, bool down)
     return p;
 }
 
-struct prefix order_prefix(const struct order *o, fe_slice key, fe_slice value, uint64_t hash)
+struct prefix order_prefix_any(const struct order *o, fe_slice key, fe_slice value, uint64_t hash)
 {
     if (o->by == BY_KEY)
         return bytes_prefix(o->key, key, o->down);
@@ -74,17 +74,18 @@ uint32_t order_normal(const struct order *o, fe_slice key, fe_slice value, uint8
 struct sort {
     const struct order *order;
     const struct rows *rows;
+    struct sorted *spare; /* as many as are sorted */
 };
 
-static inline int compare(const struct sort *s, const struct sorted *a, const struct sorted *b)
+static int compare(const struct sort *s, const struct sorted *a, const struct sorted *b)
 {
     struct row x, y;
-    if (a->prefix.hi != b->prefix.hi)
-        return a->prefix.hi < b->prefix.hi ? -1 : 1;
-    if (a->prefix.lo != b->prefix.lo)
-        return a->prefix.lo < b->prefix.lo ? -1 : 1;
-    rows_at(s->rows, (uint32_t)a->place, &x);
-    rows_at(s->rows, (uint32_t)b->place, &y);
+    if (a->hi != b->hi)
+        return a->hi < b->hi ? -1 : 1;
+    if (a->lo != b->lo)
+        return a->lo < b->lo ? -1 : 1;
+    rows_at(s->rows, a->place, &x);
+    rows_at(s->rows, b->place, &y);
     return order_rest(s->order, x.key, x.value, y.key, y.value);
 }
 
@@ -93,7 +94,7 @@ static void insert_sort(const struct sort *s, struct sorted *v, size_t n)
     for (size_t i = 1; i < n; i++) {
         struct sorted x = v[i];
         size_t k = i;
-        for (; k && compare(s, &x, &v[k - 1]) < 0; k--)
+        for (; k && (x.hi == v[k - 1].hi ? compare(s, &x, &v[k - 1]) < 0 : x.hi < v[k - 1].hi); k--)
             v[k] = v[k - 1];
         v[k] = x;
     }
@@ -139,44 +140,47 @@ static void compare_sort(const struct sort *s, struct sorted *v, size_t n)
 
 static inline uint8_t byte_at(const struct sorted *x, unsigned depth)
 {
-    return (uint8_t)((depth < 8 ? x->prefix.hi : x->prefix.lo) >> (56 - 8 * (depth & 7)));
+    return depth < 8 ? (uint8_t)(x->hi >> (56 - 8 * depth)) : (uint8_t)(x->lo >> (88 - 8 * depth));
 }
 
-static void permute(struct sorted *v, unsigned depth, const size_t ends[256], size_t next[256])
+/* Part the rows by a byte; ends[b] is where those of b end, then. */
+static void part(const struct sort *s, struct sorted *v, size_t n, unsigned depth, uint32_t ends[256])
 {
-    for (unsigned b = 0; b < 256; b++)
-        while (next[b] < ends[b]) {
-            struct sorted x = v[next[b]];
-            for (uint8_t to; (to = byte_at(&x, depth)) != b;)
-                swap(&x, &v[next[to]++]);
-            v[next[b]++] = x;
-        }
+    uint32_t at = 0;
+    memset(ends, 0, 256 * sizeof *ends);
+    for (size_t i = 0; i < n; i++)
+        ends[byte_at(&v[i], depth)]++;
+    if (ends[byte_at(v, depth)] == n) { /* all have the same */
+        for (unsigned b = byte_at(v, depth); b < 256; b++)
+            ends[b] = (uint32_t)n;
+        return;
+    }
+    for (unsigned b = 0; b < 256; b++) {
+        uint32_t here = ends[b];
+        ends[b] = at;
+        at += here;
+    }
+    for (size_t i = 0; i < n; i++)
+        s->spare[ends[byte_at(&v[i], depth)]++] = v[i];
+    memcpy(v, s->spare, n * sizeof *v);
 }
 
 static void radix_sort(const struct sort *s, struct sorted *v, size_t n, unsigned depth)
 {
-    size_t ends[256] = { 0 }, next[256], at = 0;
+    uint32_t ends[256];
     if (n <= FEW || depth == PREFIX_BYTES) {
         compare_sort(s, v, n);
         return;
     }
-    for (size_t i = 0; i < n; i++)
-        ends[byte_at(&v[i], depth)]++;
-    for (unsigned b = 0; b < 256; b++) {
-        next[b] = at;
-        at += ends[b];
-        ends[b] = at;
-    }
-    permute(v, depth, ends, next);
-    for (unsigned b = 0; b < 256; b++) {
-        size_t from = b ? ends[b - 1] : 0;
+    part(s, v, n, depth, ends);
+    for (unsigned b = 0, from = 0; b < 256; from = ends[b++])
         if (ends[b] - from > 1)
             radix_sort(s, v + from, ends[b] - from, depth + 1);
-    }
 }
 
-void order_sort(const struct order *o, const struct rows *rows, struct sorted *v, size_t n)
+void order_sort(const struct order *o, const struct rows *rows, struct sorted *v, size_t n,
+                struct sorted *spare)
 {
-    struct sort s = { o, rows };
+    struct sort s = { o, rows, spare };
     radix_sort(&s, v, n, 0);
 }

@@ -78,6 +78,7 @@ struct op *op_read_sorted(struct run *r, const struct leaf *leaf)
     s->op = (struct op){ read_sorted_next, read_sorted_free };
     s->run = r;
     columns_init(&s->out, leaf->node->in_key, leaf->node->in_value, false);
+    s->out.lines = leaf->node->in_key == FERRO_NONE && leaf->node->in_value == FERRO_TEXT;
     merge_init(&s->merge, r, &order);
     if (read_init(&s->read, r, leaf, MAP_RANGE)) {
         read_sorted_free(&s->op);

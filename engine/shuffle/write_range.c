@@ -30,7 +30,7 @@ static void sample_run(struct writer *w)
     struct row row;
     for (uint64_t i = 0; i < n; i++) {
         struct sample sample = { .weight = s->n / n };
-        rows_at(&s->rows, (uint32_t)s->v[(2 * i + 1) * s->n / (2 * n)].place, &row);
+        rows_at(&s->rows, s->v[(2 * i + 1) * s->n / (2 * n)].place, &row);
         sample.n = order_normal(&s->order, row.key, row.value, sample.key);
         buf_put(&w->samples, &sample, sizeof sample);
     }
