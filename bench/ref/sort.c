@@ -1,6 +1,33 @@
 /* sort.c - the limit that Ferro's sort is held against: sort FILE OUT [THREADS=2]
  *
  * Lines of exactly 100 bytes (bench/data records), in the order of their bytes.
+ *
+ * Two passes over the mapped lines part items of 16 bytes (twelve bytes of the line, and its index)
+ * into 65,536 buckets; a bucket, which fits a cache, is parted by one more byte, and its few
+ * lines sorted by insertion.  Then lines are gathered and written, 2 MB at a time.
+ * Many lines alike in their first two bytes are left to qsort.
+ *
+ * Where the time goes, in seconds for 10 M lines with one thread and with two (on an otherwise
+ * idle 2-core Xeon VM):
+ *
+ *   counting the buckets                0.11   0.06
+ *   items into buckets                  0.19   0.10
+ *   sorting buckets                     0.13   0.07
+ *   gathering and writing               0.88   0.48   (its writes alone: 0.5)
+ *   the whole                           1.35   0.76
+ *
+ * What steps give, medians of user and system seconds with one thread:
+ *
+ *   all of it                           1.00 + 0.19
+ *   buckets by qsort at once            1.57 + 0.12
+ *   written through the page cache      0.92 + 0.36, and with two threads 1.1 to 1.4 s, not 0.76
+ *   no prefetch of lines                1.02 + 0.24, within the noise: a copy needs nothing
+ *                                       of the one before, so the CPU runs ahead by itself
+ *   items in pages of 4 KiB             1.00 + 0.24, the same
+ *
+ * The page cache costs 0.2 s a GB where the machine has pages at hand, and 2 s where its host must
+ * provide them; O_DIRECT 0.1 s of CPU time and 0.5 of the disk.  Not tried: writing from a thread
+ * of its own, as two threads keep the disk at its limit.
  */
 #include "lib/tools.h"
 
