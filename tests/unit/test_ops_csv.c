@@ -142,6 +142,12 @@ Test(ops_csv, fields_as_they_are_written)
     fields_are("\"not closed, at all", "[not closed, at all]");
     fields_are("\"not closed\"\", at all", "[not closed\", at all]");
     fields_are("\"", "[]");
+    fields_are("0123456789,123456789,123456789,1", "[0123456789][123456789][123456789][1]");
+    fields_are("0123456789,123456789,123456789,,", "[0123456789][123456789][123456789][][]");
+    fields_are("0123456789,123456789,123456789,,\"a,\"", "[0123456789][123456789][123456789][][a,]");
+    fe_slice none;
+    cr_expect_eq(fe_csv_fields(&emitter.task, (fe_slice){ NULL, 0 }, ',', &none, 1), 1);
+    cr_expect_eq(none.n, 0);
     fields_are("0123456789abcdef,0123456789abcdef0,0123456789abcde",
                "[0123456789abcdef][0123456789abcdef0][0123456789abcde]");
     emitter_fini(&emitter);
