@@ -80,17 +80,18 @@ static bool is_leaf(const struct plan_node *n)
     return n->child[0] == PLAN_NONE;
 }
 
-static bool needs_fn(uint32_t op)
+static bool needs_fn(const struct plan_node *n)
 {
-    return op == OP_MAP || op == OP_FLAT_MAP || op == OP_FILTER || op == OP_MAP_VALUES || op == OP_REDUCE ||
-           op == OP_READ_GROUPS || op == OP_MAP_PARTITIONS || op == OP_AGGREGATE || op == OP_JOIN ||
-           op == OP_COGROUP || op == OP_PROBE;
+    uint32_t op = n->op;
+    return n->kernel == FERRO_AGGREGATE || op == OP_MAP || op == OP_FLAT_MAP || op == OP_FILTER ||
+           op == OP_MAP_VALUES || op == OP_REDUCE || op == OP_READ_GROUPS || op == OP_MAP_PARTITIONS ||
+           op == OP_AGGREGATE || op == OP_JOIN || op == OP_COGROUP || op == OP_PROBE;
 }
 
 static int fn_check(const struct task_env *env, const struct plan_node *n, struct error *e)
 {
     Dl_info info;
-    if (n->fn == 0 && needs_fn(n->op))
+    if (n->fn == 0 && needs_fn(n))
         return error_set(e, EPROTO, "%s (%s:%u): it has no function", op_name(n->op), n->file, n->line);
     if (n->fn && (!dladdr(fn_at(env, n->fn), &info) || info.dli_fbase != env->library))
         return error_set(e, EPROTO, "%s (%s:%u): its function does not lie in the job's library", n->fn_name,
@@ -108,6 +109,8 @@ static bool types_fit(const struct plan_node *n, const struct plan_node *child)
     case OP_AGGREGATE:
         return n->in_key == child->key && n->in_value == child->value && type_size(n->value) != 0;
     case OP_MAP_VALUES: return n->key == child->key;
+    case OP_WRITE_HASH:
+        return n->key == child->key && (n->kernel == FERRO_AGGREGATE || n->value == child->value);
     case OP_REDUCE: return n->value == child->value && type_size(n->value) != 0;
     case OP_PROBE: return n->in_key == child->key && (n->swapped ? n->other : n->in_value) == child->value;
     default: return n->key == child->key && n->value == child->value;

@@ -83,6 +83,8 @@ static struct plan_node shuffle_sink(const fe_set *s)
         is_join(s->node.op)) /* whose functions, if any, see whole groups, afterwards */
         return buckets_sink(s, s->parts);
     sink.op = sorted ? OP_WRITE_RANGE : OP_WRITE_HASH;
+    if (sink.kernel == FERRO_AGGREGATE)
+        sink.fn = s->add;
     sink.buckets = sorted ? 0 : s->parts ? s->parts : BUCKETS_DEFAULT;
     return sink;
 }
@@ -303,7 +305,8 @@ static int stage_cut(struct cut *c, const fe_set *last, struct plan_node sink, e
         sink.in_value = last->node.value;
     } else {
         sink.key = last->node.key;
-        sink.value = last->node.value;
+        if (sink.kernel != FERRO_AGGREGATE) /* as here */
+            sink.value = last->node.value;
     }
     int failed = child < 0 || node_add(c, &d, sink) < 0 || stage_finish(c, &d, &sink, kind, product);
     draft_fini(&d);

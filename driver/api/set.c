@@ -230,6 +230,24 @@ fe_set *fe_reduce_kernel_at(fe_set *set, enum fe_kernel kernel, uint32_t parts, 
     return s;
 }
 
+fe_set *fe_aggregate_by_key_at(fe_set *set, fe_type acc, fe_add *add, fe_merge *merge, uint32_t parts,
+                               fe_place place)
+{
+    static const char name[] = "aggregate_by_key";
+    set = set_given(set, name, place);
+    fe_set *s = set_shuffle(set, OP_READ_HASH, name, place, set->node.key, acc, parts);
+    s->node.kernel = FERRO_AGGREGATE;
+    s->node.in_value = acc;
+    s->node.fn = set_fn(s, (const void *)merge);
+    s->add = set_fn(s, (const void *)add);
+    set_check_types(s);
+    if (set->node.key == FERRO_NONE)
+        set_fail(s, "the dataset has no keys");
+    else if (type_size(acc) == 0)
+        set_fail(s, "an accumulator must have a fixed size");
+    return s;
+}
+
 fe_set *fe_group_by_key_at(fe_set *set, fe_group *fn, fe_type key, fe_type value, uint32_t parts,
                            fe_place place)
 {

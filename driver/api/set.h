@@ -31,6 +31,7 @@ struct fe_set {
     struct plan_node node; /* op: a leaf's or a narrow operator's; OP_READ_*: a shuffle */
     fe_set *child[2];      /* joins: left and right */
     fe_set *side;          /* OP_PROBE: whose records the table has; child[0] is streamed */
+    uint64_t add;          /* fe_aggregate_by_key: the function of the map side, as node.fn */
     uint64_t bytes;        /* that its sources have, about: which side of a join is small */
     uint64_t keep;         /* OP_READ_ROWS: the number of what is cached, from 1; child[0] makes it */
     uint32_t parts;        /* sources: partitions; shuffles: named by the user, 0: chosen by size */

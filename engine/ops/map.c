@@ -154,7 +154,9 @@ struct op *op_map(struct run *r, const struct plan_node *node, struct op *child)
     };
     m->fn = (fe_each *)(uintptr_t)run_fn(r, node);
     m->exact = node->op != OP_FLAT_MAP;
-    m->last = r->plan->nodes[r->plan->n - 1].child[0] == (uint32_t)(node - r->plan->nodes);
+    const struct plan_node *sink = &r->plan->nodes[r->plan->n - 1];
+    bool adds = sink->op == OP_AGGREGATE || sink->kernel == FERRO_AGGREGATE;
+    m->last = !adds && sink->child[0] == (uint32_t)(node - r->plan->nodes);
     emitter_init(&m->out, r, node);
     emitter_init(&m->keys, r, node);
     m->keys.task.key.type = node->key;

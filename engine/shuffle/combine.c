@@ -231,6 +231,13 @@ static inline const void *fixed_at(const struct combine *c, const struct batch *
     return b->value.data + (size_t)row * type_size(c->value);
 }
 
+static inline void add_one(const struct combine *c, void *acc, const struct batch *b, uint32_t row)
+{
+    fe_task *t = &c->emitter->task;
+    if (!t->failed)
+        c->add(t, acc, vec_at(&b->key, row), vec_at(&b->value, row));
+}
+
 static inline __attribute__((always_inline)) void merge(const struct combine *c, struct slot *s, int mode,
                                                         const struct batch *b, uint32_t row)
 {
@@ -243,7 +250,7 @@ static inline __attribute__((always_inline)) void merge(const struct combine *c,
         break;
     case KERNEL: c->kernel(&s->value, fixed_at(c, b, row)); break;
     case USER: c->fn(&c->emitter->task, value_of(c, s), fixed_at(c, b, row)); break;
-    default: c->add(&c->emitter->task, value_of(c, s), vec_at(&b->key, row), vec_at(&b->value, row));
+    default: add_one(c, value_of(c, s), b, row);
     }
 }
 
@@ -256,7 +263,7 @@ fe_slice combine_alone(struct combine *c, const struct batch *b, uint32_t row)
     if (c->mode != ADDS)
         return (fe_slice){ fixed_at(c, b, row), size };
     memset(c->one, 0, size);
-    c->add(&c->emitter->task, c->one, vec_at(&b->key, row), vec_at(&b->value, row));
+    add_one(c, c->one, b, row);
     return (fe_slice){ (const char *)c->one, size };
 }
 
@@ -411,6 +418,8 @@ int combine_add(struct combine *c, const struct batch *b, uint32_t *from)
     uint32_t at = *from, n = group_of(b->rows - at), turn = 0;
     bool full = false;
     c->nmissed = 0;
+    if (c->emitter)
+        emitter_see(c->emitter, c->mode == ADDS ? b->input : NULL);
     prepare(c, b, at, n, groups[0]);
     while (n && !full) {
         uint32_t next = group_of(b->rows - at - n);

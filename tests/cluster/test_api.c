@@ -81,6 +81,8 @@ static void by_key_sums(struct text *t, int64_t n)
     KEYS("reals %d:", 0, 2, 1, "%g", sum[i]);
     KEYS("least %d:", 0, 2, 1, "%g", least[i]);
     KEYS("group %d:", 0, 6, 1, "[%" PRId64 ":%" PRId64 "..%" PRId64 "]", k[i].count, k[i].least, k[i].most);
+    KEYS("aggregate %d:", 0, 6, 1, "[%" PRId64 ":%" PRId64 "..%" PRId64 "]", k[i].count, k[i].least,
+         k[i].most);
 }
 
 static void points_sums(struct text *t, int64_t n)

@@ -123,6 +123,38 @@ static void spread(fe_task *t, fe_slice key, fe_values *values)
     fe_emit(t, fe_i64(key), text);
 }
 
+struct spread {
+    int64_t n, least, most;
+};
+
+static void add_spread(fe_task *t, void *to, fe_slice key, fe_slice value)
+{
+    struct spread *s = to;
+    int64_t v = fe_i64(value);
+    (void)t, (void)key;
+    s->least = s->n == 0 || v < s->least ? v : s->least;
+    s->most = s->n == 0 || v > s->most ? v : s->most;
+    s->n++;
+}
+
+static void merge_spreads(fe_task *t, void *to, const void *from)
+{
+    struct spread *s = to;
+    const struct spread *o = from;
+    (void)t;
+    s->least = o->least < s->least ? o->least : s->least;
+    s->most = o->most > s->most ? o->most : s->most;
+    s->n += o->n;
+}
+
+static void spread_text(fe_task *t, fe_slice key, fe_slice value)
+{
+    char text[96];
+    const struct spread *s = FERRO_AS(struct spread, value);
+    snprintf(text, sizeof text, "%" PRId64 ":%" PRId64 "..%" PRId64, s->n, s->least, s->most);
+    fe_emit(t, fe_i64(key), text);
+}
+
 static void words(fe_task *t, fe_slice key, fe_slice line)
 {
     (void)key;
@@ -211,7 +243,7 @@ static int collections(fe_app *app)
            show_all("none", FERRO_NONE, FERRO_I64, fe_collection(app, FERRO_I64, ints, 0, 0));
 }
 
-/* Nine jobs in one application. */
+/* Ten jobs in one application. */
 static int by_key(fe_app *app, int64_t n)
 {
     fe_set *pairs = fe_map(fe_range(app, 0, n, 5), by_seven, FERRO_I64, FERRO_I64);
@@ -219,6 +251,9 @@ static int by_key(fe_app *app, int64_t n)
     fe_set *points = fe_reduce_by_key(
         fe_map(fe_range(app, 0, n, 4), to_point, FERRO_STRUCT(struct point), FERRO_STRUCT(struct point)),
         add_points);
+    fe_set *spreads =
+        fe_map(fe_aggregate_by_key(pairs, FERRO_STRUCT(struct spread), add_spread, merge_spreads),
+               spread_text, FERRO_I64, FERRO_TEXT);
     return show_all("sum", FERRO_I64, FERRO_I64, fe_sort_by_key(fe_sum_by_key(pairs), FERRO_ASCENDING)) ||
            show_all("min", FERRO_I64, FERRO_I64, fe_sort_by_key(fe_min_by_key(pairs), FERRO_ASCENDING)) ||
            show_all("max", FERRO_I64, FERRO_I64, fe_sort_by_key(fe_max_by_key(pairs), FERRO_DESCENDING)) ||
@@ -229,6 +264,7 @@ static int by_key(fe_app *app, int64_t n)
            show_all("least", FERRO_I64, FERRO_F64, fe_sort_by_key(fe_min_by_key(reals), FERRO_ASCENDING)) ||
            show_all("group", FERRO_I64, FERRO_TEXT,
                     fe_sort_by_key(fe_group_by_key(pairs, spread, FERRO_I64, FERRO_TEXT), FERRO_ASCENDING)) ||
+           show_all("aggregate", FERRO_I64, FERRO_TEXT, fe_sort_by_key(spreads, FERRO_ASCENDING)) ||
            show_all("points", FERRO_TEXT, FERRO_TEXT,
                     fe_sort_by_key(fe_map(points, point_text, FERRO_TEXT, FERRO_TEXT), FERRO_ASCENDING));
 }
