@@ -226,7 +226,10 @@ int buckets_put(struct buckets *b, uint64_t hash, fe_slice key, fe_slice value)
 static int bucket_write(struct buckets *b, struct bucket *k)
 {
     struct batch batch;
-    mapfile_mark(b->file);
+    if (!k->first && !k->used) /* no rows */
+        return 0;
+    if (mapfile_mark(b->file, (uint32_t)(k - b->buckets)))
+        return -1;
     for (uint32_t at = k->first; at; at = kept_at(b, at)->next) {
         const struct kept *f = kept_at(b, at);
         if (mapfile_append(b->file, f + 1, f->bytes, f->rows))
@@ -251,7 +254,8 @@ int buckets_run(struct buckets *b)
     for (uint32_t i = 0; i < b->split.buckets; i++)
         if (bucket_write(b, &b->buckets[i]))
             return -1;
-    mapfile_mark(b->file);
+    if (mapfile_mark(b->file, b->split.buckets))
+        return -1;
     budget_release(b->run, b->held);
     b->used = b->held = b->rows = 0;
     return 0;

@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <xxhash.h>
 
 #define MAP_MAGIC 0x31545550544f5246u /* "FROTPUT1" */
@@ -26,24 +27,30 @@ int mapfile_open(struct mapfile *m, struct run *r, enum map_kind kind, uint32_t 
     return temporary ? spillfile_open(&m->file, r) : spillfile_create(&m->file, r);
 }
 
+static uint64_t entries(const struct mapfile *m)
+{
+    return m->index.n / (m->kind == MAP_RANGE ? sizeof(struct map_frame) : sizeof(struct map_mark));
+}
+
 int mapfile_run(struct mapfile *m)
 {
     if (m->runs == MAP_RUNS_MAX)
         return run_fail(m->file.run, CAUSE_MEMORY,
                         "the slot's memory is too small: this partition came to over %u runs", MAP_RUNS_MAX);
+    uint64_t first = entries(m);
     m->runs++;
     m->marked = 0;
-    if (m->kind == MAP_RANGE) {
-        uint64_t first = m->index.n / sizeof(struct map_frame);
-        buf_put(&m->firsts, &first, sizeof first);
-    }
+    buf_put(&m->firsts, &first, sizeof first);
     return 0;
 }
 
-void mapfile_mark(struct mapfile *m)
+int mapfile_mark(struct mapfile *m, uint32_t bucket)
 {
-    struct map_mark mark = { spillfile_end(&m->file), m->marked };
+    if (m->marked > UINT32_MAX)
+        return run_fail(m->file.run, CAUSE_MEMORY, "a run of over %u rows", UINT32_MAX);
+    struct map_mark mark = { spillfile_end(&m->file), bucket, (uint32_t)m->marked };
     buf_put(&m->index, &mark, sizeof mark);
+    return 0;
 }
 
 void mapfile_note(struct mapfile *m, uint32_t rows, const uint8_t *normal, uint32_t n)
@@ -75,15 +82,17 @@ int mapfile_append(struct mapfile *m, const void *frame, uint32_t bytes, uint32_
 
 static void report_sizes(const struct mapfile *m, struct rec_report *report, struct arena *a)
 {
-    struct map_index x;
-    mapfile_view(m, &x);
+    uint64_t *bytes = calloc(m->buckets + 1ull, sizeof *bytes);
+    const struct map_mark *marks = (const struct map_mark *)(const void *)m->index.p;
     uint8_t *codes = arena_alloc(a, m->buckets);
-    for (uint32_t b = 0; b < m->buckets; b++) {
-        uint64_t bytes = 0;
-        for (uint32_t r = 0; r < m->runs; r++)
-            bytes += map_mark(&x, r, b + 1)->offset - map_mark(&x, r, b)->offset;
-        codes[b] = size_code(bytes);
-    }
+    if (!bytes)
+        abort();
+    for (uint64_t i = 0; i < entries(m); i++)
+        if (marks[i].bucket < m->buckets) /* not a run's end */
+            bytes[marks[i].bucket] += marks[i + 1].offset - marks[i].offset;
+    for (uint32_t b = 0; b < m->buckets; b++)
+        codes[b] = size_code(bytes[b]);
+    free(bytes);
     report->sizes = (struct bytes){ codes, m->buckets };
 }
 
@@ -93,19 +102,15 @@ int mapfile_finish(struct mapfile *m)
     struct map_footer f = {
         .magic = MAP_MAGIC, .kind = m->kind, .runs = m->runs, .buckets = m->buckets, .rows = m->rows
     };
-    if (m->kind == MAP_RANGE) {
-        uint64_t frames = m->index.n / sizeof(struct map_frame);
-        buf_put(&m->firsts, &frames, sizeof frames);
-        buf_put(&m->firsts, m->index.p, m->index.n);
-        struct buf whole = m->firsts;
-        m->firsts = m->index;
-        m->index = whole;
-    } else
+    uint64_t n = entries(m);
+    if (m->kind == MAP_HASH)
         report_sizes(m, r->report, &r->arena);
+    buf_put(&m->firsts, &n, sizeof n);
+    buf_put(&m->firsts, m->index.p, m->index.n);
     f.index_offset = spillfile_end(&m->file);
-    f.index_bytes = m->index.n;
-    f.xxh3 = footer_sum(&f, m->index.p);
-    buf_put(&m->file.pending, m->index.p, m->index.n);
+    f.index_bytes = m->firsts.n;
+    f.xxh3 = footer_sum(&f, m->firsts.p);
+    buf_put(&m->file.pending, m->firsts.p, m->firsts.n);
     buf_put(&m->file.pending, &f, sizeof f);
     if (spillfile_flush(&m->file))
         return -1;
@@ -143,31 +148,37 @@ static bool marks_sane(const struct map_index *x)
 {
     uint64_t at = 0;
     for (uint32_t r = 0; r < x->runs; r++) {
-        uint64_t rows = 0;
-        for (uint32_t b = 0; b <= x->buckets; b++) {
-            const struct map_mark *m = map_mark(x, r, b);
-            if (m->offset < at || m->offset % 8 || m->rows < rows || (b == 0 && m->rows))
+        const struct map_mark *m = &x->marks[x->firsts[r]], *end = &x->marks[x->firsts[r + 1]];
+        if (m == end || m->rows || end[-1].bucket != x->buckets)
+            return false;
+        for (; m < end; m++) {
+            bool in_order = m + 1 == end || (m->bucket < m[1].bucket && m->rows <= m[1].rows);
+            if (m->offset < at || m->offset % 8 || !in_order)
                 return false;
             at = m->offset;
-            rows = m->rows;
         }
     }
     return at <= x->end;
 }
 
-static bool frames_sane(const struct map_index *x, uint64_t n)
+static bool firsts_sane(const struct map_index *x)
 {
-    uint64_t at = 0;
     for (uint32_t r = 0; r < x->runs; r++)
         if (x->firsts[r] > x->firsts[r + 1])
             return false;
-    for (uint64_t i = 0; i < n; i++) {
+    return x->firsts[0] == 0 && x->firsts[x->runs] == x->n;
+}
+
+static bool frames_sane(const struct map_index *x)
+{
+    uint64_t at = 0;
+    for (uint64_t i = 0; i < x->n; i++) {
         const struct map_frame *f = &x->frames[i];
         if (f->offset < at || f->offset % 8 || f->n > NORMAL_BYTES_MAX)
             return false;
         at = f->offset;
     }
-    return x->firsts[0] == 0 && x->firsts[x->runs] == n && at <= x->end;
+    return at <= x->end;
 }
 
 int mapfile_index(const struct map_footer *f, const uint8_t *index, struct map_index *out, struct error *e)
@@ -176,24 +187,37 @@ int mapfile_index(const struct map_footer *f, const uint8_t *index, struct map_i
         (struct map_index){ .kind = f->kind, .runs = f->runs, .buckets = f->buckets, .end = f->index_offset };
     if (footer_sum(f, index) != f->xxh3)
         return error_set(e, EBADMSG, "its index's checksum is wrong");
-    bool sane;
-    if (f->kind == MAP_HASH) {
-        out->marks = (const struct map_mark *)(const void *)index;
-        sane = f->index_bytes == (f->buckets + 1ull) * f->runs * sizeof *out->marks && marks_sane(out);
-    } else {
-        uint64_t head = (f->runs + 1ull) * sizeof *out->firsts;
-        uint64_t n = f->index_bytes < head ? 0 : (f->index_bytes - head) / sizeof *out->frames;
-        out->firsts = (const uint64_t *)(const void *)index;
-        out->frames = (const struct map_frame *)(const void *)(index + head);
-        sane = f->index_bytes == head + n * sizeof *out->frames && frames_sane(out, n);
-    }
+    uint64_t head = (f->runs + 1ull) * sizeof *out->firsts;
+    uint64_t each = f->kind == MAP_HASH ? sizeof *out->marks : sizeof *out->frames;
+    out->n = f->index_bytes < head ? 0 : (f->index_bytes - head) / each;
+    out->firsts = (const uint64_t *)(const void *)index;
+    out->marks = (const struct map_mark *)(const void *)(index + head);
+    out->frames = (const struct map_frame *)(const void *)(index + head);
+    bool sane = f->index_bytes == head + out->n * each && firsts_sane(out) &&
+                (f->kind == MAP_HASH ? marks_sane(out) : frames_sane(out));
     return sane ? 0 : error_set(e, EBADMSG, "its index contradicts itself");
 }
 
 void mapfile_view(const struct mapfile *m, struct map_index *out)
 {
-    *out = (struct map_index){
-        .kind = m->kind, .runs = m->runs, .buckets = m->buckets, .end = spillfile_end(&m->file)
-    };
+    *out = (struct map_index){ .kind = m->kind,
+                               .runs = m->runs,
+                               .buckets = m->buckets,
+                               .end = spillfile_end(&m->file),
+                               .n = entries(m) };
+    out->firsts = (const uint64_t *)(const void *)m->firsts.p;
     out->marks = (const struct map_mark *)(const void *)m->index.p;
+}
+
+const struct map_mark *map_mark(const struct map_index *x, uint32_t run, uint32_t bucket)
+{
+    uint64_t low = x->firsts[run], high = (run + 1 < x->runs ? x->firsts[run + 1] : x->n) - 1;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (x->marks[middle].bucket < bucket)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return &x->marks[low];
 }

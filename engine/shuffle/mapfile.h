@@ -1,8 +1,10 @@
 /* mapfile.h - a map output: one file of runs, an index, a footer.
  *
- * Hash: each run is in bucket order; the index holds, for each run, buckets + 1 marks: where the bucket begins, and how
- * many rows of the run come before it.  Range: each run is sorted; the index holds, for each run, the number of its
- * first frame (runs + 1 of them), then every frame's place and its first row's normal form.
+ * Hash: each run is in bucket order; the index holds, for each run, the number of its first mark (runs + 1 of them), then
+ * the marks: one for each bucket that has rows, where it begins and how many rows of the run come before it, and one for
+ * the run's end.  So ten thousand maps of few rows each don't make a table of maps by buckets.
+ * Range: each run is sorted; the index holds, for each run, the number of its first frame, in the same way, then every
+ * frame's place and its first row's normal form.
  * The footer is the last thing: 8-aligned, with a checksum over the index and itself.  A spill is such a file without
  * a footer, its index still in memory.
  */
@@ -20,7 +22,8 @@
 enum map_kind { MAP_HASH = 1, MAP_RANGE };
 
 struct map_mark {
-    uint64_t offset, rows;
+    uint64_t offset;
+    uint32_t bucket, rows; /* rows: of the run, before it; bucket: at the run's end the number of buckets */
 };
 struct map_frame {
     uint64_t offset;
@@ -42,14 +45,15 @@ struct mapfile {
     enum frame_codec codec;
     uint32_t runs, buckets;
     uint64_t rows;
-    struct buf index, firsts; /* owned; firsts: range, the number of each run's first frame (u64) */
-    uint64_t marked;          /* hash: rows of this run before now */
+    struct buf index, firsts; /* owned; firsts: the number of each run's first mark or frame (u64) */
+    uint64_t marked;          /* rows of this run before now */
 };
 
 /* `temporary`: a spill; else the attempt's output, compressed when it goes to other hosts.  0, or -1 after run_fail(). */
 int mapfile_open(struct mapfile *m, struct run *r, enum map_kind kind, uint32_t buckets, bool temporary);
-int mapfile_run(struct mapfile *m);   /* a run begins */
-void mapfile_mark(struct mapfile *m); /* hash: the next bucket begins; once more at the run's end */
+int mapfile_run(struct mapfile *m); /* a run begins */
+/* Hash: this bucket begins, and has rows; or, with the number of buckets, the run ends. */
+int mapfile_mark(struct mapfile *m, uint32_t bucket);
 /* A frame of so many rows is about to be put into file.pending, with m->codec; settle the file then.  Range: with its first
  * row's normal form. */
 void mapfile_note(struct mapfile *m, uint32_t rows, const uint8_t *normal, uint32_t n);
@@ -67,8 +71,9 @@ struct map_index {
     enum map_kind kind;
     uint32_t runs, buckets;
     uint64_t end;                   /* of the last run: where the index begins */
+    const uint64_t *firsts;         /* of `runs`; and one more, but in a spill under way */
+    uint64_t n;                     /* marks or frames */
     const struct map_mark *marks;   /* hash */
-    const uint64_t *firsts;         /* range */
     const struct map_frame *frames; /* range */
 };
 
@@ -79,15 +84,12 @@ int mapfile_index(const struct map_footer *f, const uint8_t *index, struct map_i
 /* The index of a spill under way, its runs all ended. */
 void mapfile_view(const struct mapfile *m, struct map_index *out);
 
-/* Bytes and rows of buckets lo..hi-1 in a run. */
-static inline const struct map_mark *map_mark(const struct map_index *x, uint32_t run, uint32_t bucket)
-{
-    return &x->marks[(size_t)run * (x->buckets + 1) + bucket];
-}
+/* Where this bucket of a run begins, or would: with `hi`'s, the bytes and rows of buckets lo..hi-1.  At most `buckets`. */
+const struct map_mark *map_mark(const struct map_index *x, uint32_t run, uint32_t bucket);
 /* Where frame `i` ends. */
 static inline uint64_t map_frame_end(const struct map_index *x, uint64_t i)
 {
-    return i + 1 < x->firsts[x->runs] ? x->frames[i + 1].offset : x->end;
+    return i + 1 < x->n ? x->frames[i + 1].offset : x->end;
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* test_shuffle.c - hash shuffles: what comes out is what one pass over all records would give. */
 #include "tests/unit/shuffle_world.h"
 
+#include "engine/shuffle/mapfile.h"
 #include "engine/types.h"
 
 #include <criterion/criterion.h>
@@ -247,6 +248,42 @@ Test(shuffle, few_rows_and_many_maps)
     run_way(&(struct way){ FERRO_TEXT, FERRO_SUM, RICH, 0, 1, false, false, false, 2 });
     run_way(&(struct way){ FERRO_TEXT, FERRO_SUM, RICH, 1, 1, true, false, false, 2 });
     run_way(&(struct way){ FERRO_TEXT, FERRO_SUM, RICH, 5000, 700, true, false, false, 100 });
+}
+
+/* Whatever the number of buckets: ten thousand such maps are no table of maps by buckets. */
+Test(shuffle, a_map_of_few_rows_has_a_small_output)
+{
+    struct shuffle_world w;
+    struct recs in = { 0 }, got = { 0 };
+    struct plan_node sink = { .op = OP_WRITE_HASH,
+                              .key = FERRO_I64,
+                              .value = FERRO_I64,
+                              .kernel = FERRO_SUM,
+                              .buckets = MAP_BUCKETS_MAX };
+    struct plan_node leaf = { .op = OP_READ_HASH,
+                              .key = FERRO_I64,
+                              .value = FERRO_I64,
+                              .in_key = FERRO_I64,
+                              .in_value = FERRO_I64,
+                              .kernel = FERRO_SUM };
+    shuffle_world_init(&w, RICH);
+    for (int64_t i = 0; i < 10; i++)
+        recs_add(&in, &i, sizeof i, &i, sizeof i);
+    cr_assert_eq(shuffle_world_map(&w, &sink, &in, 0, 10), 0);
+    cr_assert_lt(w.maps[0].bytes, 2048);
+    for (uint32_t part = 0; part < 16; part++)
+        cr_assert_eq(
+            shuffle_world_reduce(&w, &leaf, shuffle_world_bounds(MAP_BUCKETS_MAX, 16), 17, 16, part, &got),
+            0);
+    struct rec *want = recs_sorted(&in), *have = recs_sorted(&got);
+    cr_assert_eq(got.n, 10);
+    for (size_t i = 0; i < got.n; i++)
+        cr_assert_eq(rec_cmp(&want[i], &have[i]), 0);
+    free(want);
+    free(have);
+    recs_fini(&in);
+    recs_fini(&got);
+    shuffle_world_fini(&w);
 }
 
 /* A map's output of several MiB, remote: a window of tails, then one of stretches. */
