@@ -59,7 +59,7 @@ static void call(struct read_groups *g)
 static int next_group(struct read_groups *g)
 {
     fe_slice value;
-    struct row row;
+    struct row row = { 0 };
     if (!first_row(g, &row))
         return g->run->failed ? -1 : 0;
     buf_reset(&g->group.key);
