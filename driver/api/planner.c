@@ -220,29 +220,36 @@ static int64_t side_add(struct cut *c, struct draft *d, const fe_set *s)
     return d->nsides++;
 }
 
+/* The node of `s`, whose children and side are in: apart from subtree_add(), so that its frames stay small. */
+static int64_t node_of(struct cut *c, struct draft *d, const fe_set *s, const uint32_t child[2],
+                       uint32_t side)
+{
+    struct plan_node node = s->node;
+    memcpy(node.child, child, sizeof node.child);
+    node.side = side;
+    name_add(d, &node);
+    return node_add(c, d, node);
+}
+
 /* Add the subtree of `s`: the index of its node, or -1. */
 static int64_t subtree_add(struct cut *c, struct draft *d, const fe_set *s)
 {
-    struct plan_node node = s->node;
+    uint32_t child[2] = { PLAN_NONE, PLAN_NONE };
     if (c->depth == DEPTH_MAX)
-        return error_set(c->e, E2BIG, "%s:%u: over %u builders on one another", node.file, node.line,
+        return error_set(c->e, E2BIG, "%s:%u: over %u builders on one another", s->node.file, s->node.line,
                          DEPTH_MAX);
     if (is_cut(s) || !s->child[0])
         return leaf_add(c, d, s);
     c->depth++;
     for (int k = 0; k < 2 && s->child[k]; k++) {
-        int64_t child = subtree_add(c, d, s->child[k]);
-        if (child < 0)
+        int64_t at = subtree_add(c, d, s->child[k]);
+        if (at < 0)
             return -1;
-        node.child[k] = (uint32_t)child;
+        child[k] = (uint32_t)at;
     }
     int64_t side = s->side ? side_add(c, d, s) : 0;
     c->depth--;
-    if (side < 0)
-        return -1;
-    node.side = (uint32_t)side;
-    name_add(d, &node);
-    return node_add(c, d, node);
+    return side < 0 ? -1 : node_of(c, d, s, child, (uint32_t)side);
 }
 
 static const char *text_kept(struct arena *a, const struct buf *b)
