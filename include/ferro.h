@@ -347,7 +347,7 @@ static inline bool fe_words_block(fe_words *w)
         mask = fe_word_mask(last);
     }
     n = n < 64 ? n : 64;
-    mask &= UINT64_MAX >> (64 - n & 63); /* n is 1..64 */
+    mask &= UINT64_MAX >> ((64 - n) & 63); /* n is 1..64 */
     w->edges = mask ^ (mask << 1 | w->inside);
     w->inside = mask >> 63;
     w->block = w->at;

@@ -85,8 +85,8 @@ void disk_clear(struct proc *x)
         blob_free(x, map_at(&x->x.blobs, i));
     MAP_EACH(&x->x.keys, i)
         free(map_at(&x->x.keys, i));
-    struct map *maps[] = { &x->x.blobs, &x->x.libs,     &x->x.dirs, &x->x.keys,    &x->x.leases,
-                           &x->x.hosts, &x->x.io_until, &x->x.made, &x->x.attached };
+    struct map *maps[] = { &x->x.blobs, &x->x.libs,     &x->x.dirs,       &x->x.keys, &x->x.leases,
+                           &x->x.hosts, &x->x.io_until, &x->x.io_removed, &x->x.made, &x->x.attached };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         map_clear(maps[i]);
 }
@@ -461,19 +461,31 @@ static void on_io(struct sim *s, struct todo *t)
     proc_event(p, &(struct event){ .kind = EV_IO_DONE, .id = k->a.id, .io = { result } });
 }
 
+/* As executor/blocks/io.c has it: the removal of an application waits for its other file work, and what comes after for
+ * that. */
+static uint64_t in_order(struct proc *p, const struct action *a, uint64_t wait)
+{
+    uint64_t now = p->sim->now, last = 0, removed = 0;
+    bool removes = a->io.op == IO_FREE && a->stage == UINT32_MAX;
+    map_get_u64(&p->x.io_until, a->app, &last);
+    map_get_u64(&p->x.io_removed, a->app, &removed);
+    uint64_t after = removes ? last : removed;
+    if (after > now + wait)
+        wait = after - now + US;
+    if (removes)
+        map_put_u64(&p->x.io_removed, a->app, now + wait);
+    if (now + wait > last)
+        map_put_u64(&p->x.io_until, a->app, now + wait);
+    return wait;
+}
+
 void disk_io(struct proc *p, const struct action *a)
 {
     struct sim *s = p->sim;
     uint64_t wait = fault_hits(s, FAULT_IO_SLOW) ? sim_between(s, 100 * MSEC, 8 * SEC)
                                                  : sim_between(s, 20 * US, 3 * MSEC);
-    if (p->kind == PROC_EXECUTOR) {
-        uint64_t last = 0;
-        map_get_u64(&p->x.io_until, a->app, &last);
-        if (a->io.op == IO_FREE && a->stage == UINT32_MAX && last > s->now + wait)
-            wait = last - s->now + US; /* the end of an application waits for its other file work */
-        if (s->now + wait > last)
-            map_put_u64(&p->x.io_until, a->app, s->now + wait);
-    }
+    if (p->kind == PROC_EXECUTOR)
+        wait = in_order(p, a, wait);
     struct todo *t = sim_after(s, wait, on_io, p);
     t->own = keep(a);
     if (p->kind == PROC_DRIVER && p->d.job < s->apps[p->d.index].njobs)

@@ -395,8 +395,8 @@ void proc_fini(struct proc *p)
     inbox_clear(p);
     if (p->kind == PROC_EXECUTOR) {
         disk_clear(p);
-        struct map *maps[] = { &p->x.blobs,  &p->x.hosts,    &p->x.libs, &p->x.dirs,    &p->x.keys,
-                               &p->x.leases, &p->x.io_until, &p->x.made, &p->x.attached };
+        struct map *maps[] = { &p->x.blobs,  &p->x.hosts,    &p->x.libs,       &p->x.dirs, &p->x.keys,
+                               &p->x.leases, &p->x.io_until, &p->x.io_removed, &p->x.made, &p->x.attached };
         for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
             map_fini(maps[i]);
     }

@@ -173,16 +173,17 @@ struct exec_state_sim {
     uint8_t public_key[KEY_BYTES], incarnation[ID_BYTES];
     char host_id[32], root[64];
     struct executor_config config;
-    struct map blobs;    /* key of (app, id) -> struct blob, owned */
-    struct map hosts;    /* id -> struct thost, borrowed from the sim: not reaped yet */
-    struct map made;     /* the same, of all that there were */
-    struct map libs;     /* key of (app, id): IO_LIBRARY found it whole */
-    struct map dirs;     /* app -> struct outdir, borrowed: IO_TOKEN found it */
-    struct map keys;     /* own number -> public key's number in sim->pairs */
-    struct map leases;   /* LEASE_OPENED said: id -> struct lease_seen, borrowed */
-    struct map io_until; /* app -> when the last of its file work is done */
-    struct map attached; /* app -> epoch of the last ATTACH that was answered */
-    uint64_t attaching;  /* of the one that came last */
+    struct map blobs;      /* key of (app, id) -> struct blob, owned */
+    struct map hosts;      /* id -> struct thost, borrowed from the sim: not reaped yet */
+    struct map made;       /* the same, of all that there were */
+    struct map libs;       /* key of (app, id): IO_LIBRARY found it whole */
+    struct map dirs;       /* app -> struct outdir, borrowed: IO_TOKEN found it */
+    struct map keys;       /* own number -> public key's number in sim->pairs */
+    struct map leases;     /* LEASE_OPENED said: id -> struct lease_seen, borrowed */
+    struct map io_until;   /* app -> when the last of its file work is done */
+    struct map io_removed; /* app -> when the removal of all that it had is done */
+    struct map attached;   /* app -> epoch of the last ATTACH that was answered */
+    uint64_t attaching;    /* of the one that came last */
     uint32_t slots;
     bool sees_output, draining, joined;
 };
