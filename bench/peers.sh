@@ -9,7 +9,7 @@
 #   WORKS, WHO   some of them only, as WORKS="join_uniform kmeans" WHO="reference duckdb"
 #   DATA_DIR     where the data lies or is made (build/bench/texts)
 #
-# Prints wall seconds, the peak resident memory of the largest process, and whether the output is the
+# Prints wall seconds, seconds of CPU time, the peak resident memory of the largest process, and whether the output is the
 # reference's; writes $B/bench-peers.json.  Peers that aren't there are named, never installed.  A peer
 # gets numbers as Parquet (peers/to_parquet.py), made beforehand.  Fails when an output differs.
 set -euo pipefail
@@ -100,7 +100,7 @@ records=() wrong=0
 # measure WORK PROGRAM TOLERANCE WHO
 measure()
 {
-    local seconds='' most=0 now mb verdict result=$run/result why
+    local seconds='' cpus='' most=0 now cpu mb verdict result=$run/result why
     why=$(why_not "$4" "$2")
     [ -z "$why" ] || { printf '%-20s %-10s %s\n' "$1" "$4" "left out: $why"; return 0; }
     [ "$4" != ferro ] || "$B/bin/ferro" cc "$(job_of "$2")" -o "$run/$2.so"
@@ -110,16 +110,16 @@ measure()
         running=$!
         wait "$running" || rm -rf "$result"
         running=''
-        read -r now mb <"$run/figures" || true
+        read -r now cpu mb <"$run/figures" || true
         if [ ! -e "$result" ]; then
             printf '%-20s %-10s failed: %s\n' "$1" "$4" "$(grep -v '^ *$' "$run/words" | tail -n 1)"
             wrong=$((wrong + 1))
             return 0
         fi
-        seconds+=$now$'\n'
+        seconds+=$now$'\n' cpus+=$cpu$'\n'
         most=$((mb > most ? mb : most))
     done
-    [ ! -d "$result" ] || { cat "$result"/part-* >"$result.all" && rm -r "$result" && mv "$result.all" "$result"; }
+    [ ! -d "$result" ] || { cat "$result"/[!_]* >"$result.all" && rm -r "$result" && mv "$result.all" "$result"; }
     if [ "$4" = reference ]; then
         mv "$result" "$run/expected"
         verdict=""
@@ -129,10 +129,10 @@ measure()
         verdict=DIFFERS
         wrong=$((wrong + 1))
     fi
-    now=$(printf %s "$seconds" | median)
+    now=$(printf %s "$seconds" | median) cpu=$(printf %s "$cpus" | median)
     [ "$4" != reference ] || limit=$now
-    printf '%-20s %-10s %9.2f s %8.1f x %7d MB  %s\n' "$1" "$4" "$now" "$(awk "BEGIN { print $now / $limit }")" "$most" "$verdict"
-    records+=("{\"name\": \"$1\", \"who\": \"$4\", \"seconds\": $now, \"times_reference\": $(
+    printf '%-20s %-10s %9.2f s %8.1f x %9.2f s CPU %7d MB  %s\n' "$1" "$4" "$now" "$(awk "BEGIN { print $now / $limit }")" "$cpu" "$most" "$verdict"
+    records+=("{\"name\": \"$1\", \"who\": \"$4\", \"seconds\": $now, \"cpu_seconds\": $cpu, \"times_reference\": $(
         awk "BEGIN { printf \"%.3f\", $now / $limit }"), \"peak_mb\": $most, \"same\": $([ "$verdict" = DIFFERS ] && echo false || echo true)}")
 }
 

@@ -1,8 +1,8 @@
-"""measure.py SECONDS_MAX COMMAND... - run it; prints seconds from its start to its end and MB of peak memory
+"""measure.py SECONDS_MAX COMMAND... - run it; prints its seconds, seconds of CPU time, MB of peak memory
 
-Memory is the resident memory of its largest process, files that it mapped included, as the kernel
-keeps it for whoever waits; below 15 MB it is this program's own.  The command, and all that it
-started, ends when this is told to or the time is over.  Its status is this one's.
+CPU time is that of all processes that were waited for.  Memory is the resident memory of the largest
+of them, files that it mapped included; below 15 MB it is this program's own.  The command, and
+all that it started, ends when this is told to or the time is over.  Its status is this one's.
 """
 import os
 import signal
@@ -22,5 +22,5 @@ signal.signal(signal.SIGTERM, stop)
 signal.signal(signal.SIGALRM, stop)
 signal.alarm(int(sys.argv[1]))
 _, status, usage = os.wait4(pid, 0)
-print(f"{time.monotonic() - start:.3f} {usage.ru_maxrss * 1024 / 1e6:.0f}")
+print(f"{time.monotonic() - start:.3f} {usage.ru_utime + usage.ru_stime:.3f} {usage.ru_maxrss * 1024 / 1e6:.0f}")
 sys.exit(os.waitstatus_to_exitcode(status) != 0)

@@ -8,7 +8,7 @@ import sys
 from pyspark.sql import SparkSession, functions as F
 
 DIMENSIONS = 8
-spark = SparkSession.builder.appName("ferro-peers").getOrCreate()
+spark = SparkSession.builder.appName("ferro-peers").config("spark.sql.shuffle.partitions", 16).getOrCreate()
 spark.sparkContext.setLogLevel("ERROR")
 
 
