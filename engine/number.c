@@ -1,4 +1,4 @@
-/* number.c - numbers to text and back, and a line's fields. */
+/* number.c - numbers to text and back. */
 #include "engine/number.h"
 #include "include/ferro.h"
 
@@ -36,7 +36,7 @@ uint32_t number_put_f64(char out[NUMBER_TEXT_MAX], double f)
     int n = 0;
     for (int digits = 15; digits <= 17; digits++) {
         n = snprintf(out, NUMBER_TEXT_MAX, "%.*g", digits, f);
-        if (fe_parse_f64((fe_slice){ out, (size_t)n }, NAN) == f)
+        if (fe_parse_f64_any((fe_slice){ out, (size_t)n }, NAN) == f)
             break;
     }
     return (uint32_t)n;
@@ -148,7 +148,7 @@ static double parse_slowly(fe_slice s, double otherwise)
     return isinf(f) ? otherwise : f;
 }
 
-double fe_parse_f64(fe_slice s, double otherwise)
+double fe_parse_f64_any(fe_slice s, double otherwise)
 {
     static const double powers[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                      1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
@@ -162,19 +162,4 @@ double fe_parse_f64(fe_slice s, double otherwise)
         return d.mantissa ? parse_slowly(s, otherwise) : d.minus ? -0.0 : 0.0;
     f = d.exponent < 0 ? f / powers[-d.exponent] : f * powers[d.exponent];
     return d.minus ? -f : f;
-}
-
-/* ---- fields ---------------------------------------------------------------------- */
-
-size_t fe_fields(fe_slice line, char separator, fe_slice *fields, size_t max)
-{
-    const char *p = line.p, *end = line.p + line.n;
-    for (size_t n = 0;; n++) {
-        const char *stop = p < end ? memchr(p, separator, (size_t)(end - p)) : NULL;
-        if (n < max)
-            fields[n] = (fe_slice){ p, (size_t)((stop ? stop : end) - p) };
-        if (!stop)
-            return n + 1;
-        p = stop + 1;
-    }
 }

@@ -174,11 +174,13 @@ static inline const char *fe_readable(const char *p, size_t n)
 /* memcpy without a call for what is short, as words are; `room`: bytes at `to`, of which those after n may be written too. */
 static inline void fe_copy(uint8_t *to, size_t room, const char *from, size_t n)
 {
-    const char *whole = n && room >= 16 ? fe_readable(from, 16) : NULL;
-    if (n > 16)
+    const char *whole = n && room >= 32 ? fe_readable(from, 32) : NULL;
+    if (n > 32)
         memcpy(to, from, n);
     else if (whole)
-        memcpy(to, whole, 16); /* lengths are hard to predict: all of them alike */
+        memcpy(to, whole, 32); /* lengths are hard to predict: all of them alike */
+    else if (n > 16)
+        memcpy(to, from, n);
     else if (n >= 8) {
         uint64_t first, last;
         memcpy(&first, from, 8);
@@ -312,23 +314,42 @@ static inline fe_words fe_words_in(fe_slice s)
 #ifdef __SSE2__
 typedef unsigned char fe_bytes16 __attribute__((vector_size(16)));
 typedef char fe_chars16 __attribute__((vector_size(16)));
+static inline fe_bytes16 fe_load16(const char *p)
+{
+    fe_bytes16 b;
+    memcpy(&b, p, sizeof b);
+    return b;
+}
+/* A bit for each byte of 64 that is not 0. */
+static inline uint64_t fe_mask64(fe_bytes16 a, fe_bytes16 b, fe_bytes16 c, fe_bytes16 d)
+{
+    uint64_t low = (unsigned)__builtin_ia32_pmovmskb128((fe_chars16)b) << 16 |
+                   (unsigned)__builtin_ia32_pmovmskb128((fe_chars16)a);
+    uint64_t high = (unsigned)__builtin_ia32_pmovmskb128((fe_chars16)d) << 16 |
+                    (unsigned)__builtin_ia32_pmovmskb128((fe_chars16)c);
+    return high << 32 | low;
+}
+static inline fe_bytes16 fe_spaces16(const char *p)
+{
+    fe_bytes16 b = fe_load16(p);
+    return (fe_bytes16)((b == ' ') | (b - '\t' <= 4));
+}
+static inline fe_bytes16 fe_equal16(const char *p, char c)
+{
+    return (fe_bytes16)(fe_load16(p) == (unsigned char)c);
+}
 #endif
 /* Which of the 64 bytes at p are no spaces: a bit each. */
 static inline uint64_t fe_word_mask(const char *p)
 {
-    uint64_t spaces = 0;
 #ifdef __SSE2__
-    for (int i = 0; i < 64; i += 16) {
-        fe_bytes16 b;
-        memcpy(&b, p + i, sizeof b);
-        unsigned m = (unsigned)__builtin_ia32_pmovmskb128((fe_chars16)((b == ' ') | (b - '\t' <= 4)));
-        spaces |= (uint64_t)m << i;
-    }
+    return ~fe_mask64(fe_spaces16(p), fe_spaces16(p + 16), fe_spaces16(p + 32), fe_spaces16(p + 48));
 #else
+    uint64_t words = 0;
     for (int i = 0; i < 64; i++)
-        spaces |= (uint64_t)fe_is_space(p[i]) << i;
+        words |= (uint64_t)!fe_is_space(p[i]) << i;
+    return words;
 #endif
-    return ~spaces;
 }
 
 /* Look at the next block; false: there is none. */
@@ -381,13 +402,102 @@ static inline bool fe_next_word(fe_words *w, fe_slice *word)
  * '\r' at the end goes.  Returns how many there are, fills at most `max`.  They lie in the line; one that had to be
  * unquoted lives until the function returns (a partition's: until the next call of fe_rows_next). */
 FERRO_API size_t fe_csv_fields(fe_task *, fe_slice line, char separator, fe_slice *fields, size_t max);
+/* Which of the n bytes at p (1 to 64) are `c`: a bit each. */
+static inline uint64_t fe_byte_mask(const char *p, size_t n, char c)
+{
+    const char *whole = n >= 64 ? p : fe_readable(p, 64);
+    uint64_t mask = 0;
+#ifdef __SSE2__
+    if (whole) {
+        mask = fe_mask64(fe_equal16(whole, c), fe_equal16(whole + 16, c), fe_equal16(whole + 32, c),
+                         fe_equal16(whole + 48, c));
+        return mask & UINT64_MAX >> (64 - n);
+    }
+#endif
+    for (size_t i = 0; i < n; i++)
+        mask |= (uint64_t)(p[i] == c) << i;
+    return mask;
+}
+
 /* Split at each `separator`; returns how many fields there are, fills at most `max`. */
-FERRO_API size_t fe_fields(fe_slice line, char separator, fe_slice *fields, size_t max);
+static inline size_t fe_fields(fe_slice line, char separator, fe_slice *fields, size_t max)
+{
+    const char *start = line.p;
+    size_t count = 0;
+    for (size_t at = 0; at < line.n; at += 64) {
+        size_t n = line.n - at < 64 ? line.n - at : 64;
+        for (uint64_t mask = fe_byte_mask(line.p + at, n, separator); mask; mask &= mask - 1) {
+            const char *stop = line.p + at + __builtin_ctzll(mask);
+            if (count < max) {
+                fields[count].p = start;
+                fields[count].n = (size_t)(stop - start);
+            }
+            count++;
+            start = stop + 1;
+        }
+    }
+    if (count < max) {
+        fields[count].p = start;
+        fields[count].n = line.n - (size_t)(start - line.p);
+    }
+    return count + 1;
+}
+
 /* The number that the whole slice is, or `otherwise` when it is none or out of range:
  * an optional sign and decimal digits; for f64 also a fraction and an exponent, "inf"
  * and "nan".  Exact: fe_save_text prints an f64 so that this gives it back. */
 FERRO_API int64_t fe_parse_i64(fe_slice s, int64_t otherwise);
-FERRO_API double fe_parse_f64(fe_slice s, double otherwise);
+FERRO_API double fe_parse_f64_any(fe_slice s, double otherwise); /* behind fe_parse_f64() */
+
+/* Digits with or without a sign and a fraction, 8 bytes in all, as one word: false for anything else. */
+static inline bool fe_parse_short(fe_slice s, double *out)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    static const double powers[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7 };
+    const char *whole = s.n - 1 < 8 ? fe_readable(s.p, 8) : NULL;
+    if (!whole)
+        return false;
+    uint64_t w, point, digits, bad;
+    memcpy(&w, whole, 8);
+    bool minus = (char)w == '-';
+    size_t n = s.n - minus;
+    if (n == 0)
+        return false;
+    w = w >> 8 * minus << 8 * (8 - n); /* the last byte is the last digit */
+    point = w ^ 0x2e2e2e2e2e2e2e2eu;
+    point = (point - 0x0101010101010101u) & ~point & 0x8080808080808080u;
+    unsigned fraction = 0;
+    if (point) {
+        unsigned bit = (unsigned)__builtin_ctzll(point) & ~7u; /* of the point's byte, which goes */
+        uint64_t before = ((uint64_t)1 << bit) - 1;
+        w = (w & ~before & ~((uint64_t)255 << bit)) | (w & before) << 8;
+        fraction = 7 - bit / 8;
+        n--;
+    }
+    if (n == 0)
+        return false;
+    digits = w ^ 0x3030303030303030u << 8 * (8 - n);
+    bad = ((digits + 0x7676767676767676u) | digits) & 0x8080808080808080u;
+    if (bad)
+        return false;
+    digits = digits * 10 + (digits >> 8);
+    digits =
+        ((digits & 0xff000000ffu) * 0xf424000000064u + (digits >> 16 & 0xff000000ffu) * 0x271000000001u) >>
+        32;
+    double f = (double)digits / powers[fraction]; /* both are exact: the one rounding is right */
+    *out = minus ? -f : f;
+    return true;
+#else
+    (void)s, (void)out;
+    return false;
+#endif
+}
+
+static inline double fe_parse_f64(fe_slice s, double otherwise)
+{
+    double f;
+    return fe_parse_short(s, &f) ? f : fe_parse_f64_any(s, otherwise);
+}
 
 /* ---- sources --------------------------------------------------------------
  * Each builder below is a macro that adds the place of the call; the functions

@@ -1,7 +1,9 @@
-/* test_words.c - words of a line, and short copies, against the plain way. */
+/* test_words.c - the inline functions of ferro.h over text, against the plain way. */
 #include "include/ferro.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -55,12 +57,66 @@ Test(words, are_the_runs_between_spaces)
 Test(words, short_copies_stay_within_their_room)
 {
     char *from_end = page_end(), *to_end = page_end();
-    for (size_t n = 0; n < 40; n++)
-        for (size_t room = n; room < n + 20; room++) {
+    for (size_t n = 0; n < 50; n++)
+        for (size_t room = n; room < n + 40; room++) {
             uint8_t *to = (uint8_t *)to_end - room;
             for (size_t i = 0; i < n; i++)
                 from_end[-(ssize_t)n + (ssize_t)i] = (char)(n + i);
             fe_copy(to, room, from_end - n, n);
             cr_assert(n == 0 || !memcmp(to, from_end - n, n));
         }
+}
+
+Test(words, fields_are_what_lies_between_separators)
+{
+    char *end = page_end();
+    fe_slice f[200];
+    for (size_t n = 0; n < 150; n++)
+        for (int shape = 1; shape < 20; shape += 3) {
+            char *line = end - n, *start = line;
+            for (size_t i = 0; i < n; i++)
+                line[i] = rand() % shape ? (char)('0' + rand() % 10) : ';';
+            size_t count = fe_fields((fe_slice){ line, n }, ';', f, 200);
+            cr_assert_eq(fe_fields((fe_slice){ line, n }, ';', f, 1), count);
+            for (size_t i = 0; i < count; i++) {
+                char *stop = start < end ? memchr(start, ';', (size_t)(end - start)) : NULL;
+                fe_fields((fe_slice){ line, n }, ';', f, 200);
+                cr_assert(f[i].p == start && f[i].n == (size_t)((stop ? stop : end) - start));
+                start = stop ? stop + 1 : NULL;
+            }
+            cr_assert_null(start);
+        }
+    cr_assert_eq(fe_fields((fe_slice){ NULL, 0 }, ';', f, 200), 1);
+}
+
+static double parsed(const char *text)
+{
+    fe_slice s = fe_str(text);
+    double f = 0, any = fe_parse_f64_any(s, 12345);
+    if (fe_parse_short(s, &f))
+        cr_assert(!memcmp(&f, &any, sizeof f), "%s", text);
+    return fe_parse_f64(s, 12345);
+}
+
+Test(words, short_numbers_are_as_long_ones)
+{
+    static const char parts[] = "0123456789.-+e x";
+    char text[16];
+    for (int i = -999; i <= 999; i++) {
+        snprintf(text, sizeof text, "%s%d.%d", i < 0 ? "-" : "", abs(i) / 10, abs(i) % 10);
+        cr_assert_eq(parsed(text), i / 10.0, "%s", text);
+    }
+    cr_assert(parsed("99999999") == 99999999 && parsed("-.5") == -0.5 && parsed("7.") == 7);
+    cr_assert(parsed("") == 12345 && parsed("-") == 12345 && parsed(".") == 12345 && parsed("-.") == 12345);
+    cr_assert(parsed("1..2") == 12345 && parsed("1-2") == 12345 && parsed("0x1") == 12345 &&
+              parsed("1e2") == 100);
+    cr_assert(signbit(parsed("-0")) && parsed("0.000001") == 0.000001);
+    for (int i = 0; i < 300000; i++) {
+        int n = rand() % 9;
+        for (int k = 0; k < n; k++)
+            text[k] = parts[rand() % (i % 2 ? 12 : 16)];
+        text[n] = 0;
+        double any = fe_parse_f64_any(fe_str(text), 12345), f = parsed(text);
+        cr_assert(!memcmp(&f, &any, sizeof f), "%s", text);
+    }
 }
