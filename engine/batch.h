@@ -27,7 +27,8 @@ struct batch {
     const uint64_t *hash; /* NULL, or each row's key hash (indexed like the columns) */
     const char *input;    /* NULL, or the path of the file that all rows come from */
     struct vec key, value;
-    bool lines; /* no key, and a newline in `data` behind each value: gap is 1 */
+    bool lasting; /* `data` stays as long as the operators do: the lines of a mapped file */
+    bool lines;   /* no key, and a newline in `data` behind each value: gap is 1 */
 };
 
 static inline fe_slice vec_at(const struct vec *v, uint32_t row)

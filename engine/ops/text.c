@@ -5,7 +5,7 @@
  * wherever the splits fall.  Large pieces are mapped and their lines handed up
  * without a copy; small ones are read one behind the other into one buffer, each
  * line with its newline.  A batch has lines of one piece, so that a function can ask
- * which file that is.
+ * which file that is.  Mapped lines last as long as the operator, up to a bound.
  */
 #include "engine/ops/source.h"
 
@@ -18,6 +18,7 @@
 #define SMALL_BYTES (1u << 20) /* below: read; from here on: mapped */
 #define LINE_BYTES_MAX (1u << 30)
 #define TAIL_BYTES_FIRST 4096u
+#define KEPT_BYTES_MAX (64ull << 20) /* of mapped pieces that were read, before the last */
 
 struct text {
     struct op op;
@@ -30,7 +31,9 @@ struct text {
         const char *path;
     } small[HOST_FDS_MAX]; /* the pieces in it */
     uint32_t nsmall, at_small;
-    struct mapping map;      /* a large one */
+    struct mapping map; /* a large one */
+    struct buf kept;    /* earlier ones: struct mapping */
+    uint64_t kept_bytes;
     const uint8_t *at, *end; /* lines not yet handed up */
     struct batch batch;
     uint32_t ends[BATCH_ROWS];
@@ -108,6 +111,7 @@ static int small_pieces(struct text *t)
         t->small[i].path = pieces[i].path;
     }
     t->next += n;
+    t->batch.lasting = false;
     t->nsmall = n;
     t->at_small = 0;
     t->run->report->bytes_read += bytes;
@@ -163,6 +167,18 @@ static int piece_lines(struct text *t, const struct file_piece *p, struct source
     }
 }
 
+/* Their lines were said to last, or they are ended. */
+static void mapping_keep(struct text *t)
+{
+    if (!t->map.p || !t->batch.lasting) {
+        mapping_end(&t->map);
+        return;
+    }
+    buf_put(&t->kept, &t->map, sizeof t->map);
+    t->kept_bytes += t->map.bytes;
+    t->map = (struct mapping){ 0 };
+}
+
 static int large_piece(struct text *t)
 {
     const struct file_piece *p = &t->pieces[t->next++];
@@ -171,6 +187,7 @@ static int large_piece(struct text *t)
         return -1;
     int failed = piece_lines(t, p, &s);
     t->batch.input = p->path;
+    t->batch.lasting = t->kept_bytes + t->map.bytes <= KEPT_BYTES_MAX;
     source_close(&s); /* the mapping stays */
     t->run->report->bytes_read += p->end - p->begin;
     return failed;
@@ -235,9 +252,9 @@ static int text_next(struct op *op, const struct batch **out)
             small_next(t);
             continue;
         }
-        mapping_end(&t->map);
         if (t->next == t->n)
             return 0;
+        mapping_keep(t);
         if (is_small(&t->pieces[t->next]) ? small_pieces(t) : large_piece(t))
             return -1;
     }
@@ -249,6 +266,9 @@ static void text_free(struct op *op)
 {
     struct text *t = (struct text *)op;
     mapping_end(&t->map);
+    for (size_t i = 0; i < t->kept.n / sizeof(struct mapping); i++)
+        mapping_end((struct mapping *)(void *)t->kept.p + i);
+    buf_fini(&t->kept);
     buf_fini(&t->read);
     free(t);
 }

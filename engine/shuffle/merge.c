@@ -99,7 +99,7 @@ static int open_run(struct merge *m, struct cursor *c, const struct merge_run *r
 {
     c->run = *run;
     stream_start(&c->stream, run->fd < 0 ? m->spill.file.fd : run->fd, run->at, run->end, m->order.key,
-                 m->order.value, STREAM_BYTES_MERGED);
+                 m->order.value, STREAM_BY_FRAME);
     if (arrive(m, c))
         return -1;
     while (run->first && !c->over && below(m, c, m->low)) {

@@ -74,8 +74,24 @@ static bool make_room(struct rows *s, uint64_t end)
     return true;
 }
 
+static uint32_t put_elsewhere(struct rows *s, fe_slice value)
+{
+    uint64_t at = s->used, end = at + 16;
+    uint32_t n[2] = { ROW_ELSEWHERE, (uint32_t)value.n };
+    if ((end > s->held || end > s->size) && !make_room(s, end))
+        return ROWS_FULL;
+    memcpy(s->p + at, n, sizeof n);
+    memcpy(s->p + at + 8, &value.p, sizeof value.p);
+    s->used = end;
+    if (end > s->touched)
+        s->touched = end;
+    return (uint32_t)(at / 8);
+}
+
 uint32_t rows_put(struct rows *s, uint64_t hash, fe_slice key, fe_slice value)
 {
+    if (s->lasting && value.n > sizeof value.p)
+        return put_elsewhere(s, value);
     bool sized = s->key == FERRO_TEXT || s->value == FERRO_TEXT;
     uint64_t at = s->used, end = at + s->hashed * 8u + sized * 8u + align8(key.n) + align8(value.n);
     if ((end > s->held || end > s->size) && !make_room(s, end))

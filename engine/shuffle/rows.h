@@ -15,6 +15,7 @@ struct rows {
     struct run *run; /* borrowed */
     fe_type key, value;
     bool hashed;   /* each row's hash is kept */
+    bool lasting;  /* set by who puts: the values that come now stay where they are, and need no copy */
     uint8_t *p;    /* owned region */
     uint64_t size; /* of the region */
     uint64_t used, held;
@@ -28,7 +29,9 @@ uint32_t rows_put(struct rows *s, uint64_t hash, fe_slice key, fe_slice value);
 void rows_reset(struct rows *s); /* gives back the budget too */
 void rows_fini(struct rows *s);
 
-/* A row: [hash] [key bytes: u32] [value bytes: u32] key value, lengths of texts only, all 8-aligned. */
+/* A row: [hash] [key bytes: u32] [value bytes: u32] key value, lengths of texts only, all 8-aligned.  A lasting value is
+ * a text without a key: ROW_ELSEWHERE as the key's bytes, and the value's address. */
+#define ROW_ELSEWHERE UINT32_MAX
 struct row {
     uint64_t hash;
     fe_slice key, value;
@@ -45,6 +48,12 @@ static inline void rows_at(const struct rows *s, uint32_t place, struct row *out
     if (s->key == FERRO_TEXT || s->value == FERRO_TEXT) {
         memcpy(n, p, sizeof n);
         p += sizeof n;
+    }
+    if (n[0] == ROW_ELSEWHERE) {
+        memcpy(&out->value.p, p, sizeof out->value.p);
+        out->value.n = n[1];
+        out->key = (fe_slice){ 0 };
+        return;
     }
     out->key = (fe_slice){ (const char *)p, n[0] };
     out->value = (fe_slice){ (const char *)p + (((uint64_t)n[0] + 7) & ~7ull), n[1] };

@@ -70,10 +70,13 @@ static void frame_cut(const struct sorter *s, uint64_t at, struct cut *c)
     struct row row;
     *c = (struct cut){ .at = at };
     for (uint64_t i = at; i < s->n && c->rows < FRAME_ROWS_MAX; i++) {
+        if (i + 2 * AHEAD < s->n)
+            __builtin_prefetch(s->rows.p + s->v[i + 2 * AHEAD].place * 8ull);
         if (i + AHEAD < s->n) {
-            const uint8_t *p = s->rows.p + s->v[i + AHEAD].place * 8ull;
-            __builtin_prefetch(p);
-            __builtin_prefetch(p + 64);
+            rows_at(&s->rows, s->v[i + AHEAD].place, &row);
+            __builtin_prefetch(row.value.p);
+            __builtin_prefetch(row.value.p + 64);
+            __builtin_prefetch(row.value.p + row.value.n);
         }
         rows_at(&s->rows, s->v[i].place, &row);
         if (c->rows && c->keys + c->values + row.key.n + row.value.n > SORTED_FRAME_BYTES)

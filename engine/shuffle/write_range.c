@@ -93,6 +93,7 @@ static int pull(struct writer *w, struct op *child)
     while ((got = child->next(child, &b)) > 0) {
         if (rows_small(w->run, b))
             return -1;
+        w->sorter.rows.lasting = b->lasting && b->key.type == FERRO_NONE && b->value.type == FERRO_TEXT;
         for (uint32_t i = 0; i < b->rows; i++) {
             uint32_t row = b->sel ? b->sel[i] : i;
             if (put(w, vec_at(&b->key, row), vec_at(&b->value, row)))

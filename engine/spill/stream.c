@@ -61,7 +61,9 @@ int stream_next(struct stream *s, struct batch *out, struct error *e)
     int64_t size = frame_size((struct bytes){ s->buf.p + s->pos, sizeof(struct frame) });
     if (size < 0 || s->pos % 8)
         return error_set(e, EBADMSG, "no frame begins where one should");
-    if (fill(s, (uint64_t)size, e))
+    /* With the next header at once: little is left to move when the next frame is read. */
+    uint64_t more = s->pos + (uint64_t)size < s->buf.n + (s->end - s->at) ? sizeof(struct frame) : 0;
+    if (fill(s, (uint64_t)size + (s->step == STREAM_BY_FRAME ? more : 0), e))
         return -1;
     struct bytes in = { s->buf.p + s->pos, (uint32_t)size };
     if (frame_get(in, s->key, s->value, &s->scratch, out, e) < 0)

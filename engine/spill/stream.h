@@ -5,14 +5,14 @@
 #include "common/base/error.h"
 #include "engine/ops/op.h"
 
-#define STREAM_BYTES (256u << 10)       /* a read, when one stretch follows the other */
-#define STREAM_BYTES_MERGED (80u << 10) /* when many are read in turns */
+#define STREAM_BYTES (256u << 10) /* a read, when one stretch follows the other */
+#define STREAM_BY_FRAME 0         /* a frame a read, when many are read in turns */
 
 struct stream {
     int fd;           /* borrowed */
     uint64_t at, end; /* of the file: what has not been read */
     fe_type key, value;
-    uint32_t step;      /* bytes a read */
+    uint32_t step;      /* bytes a read; STREAM_BY_FRAME: a frame and the next one's header */
     struct buf buf;     /* owned */
     size_t pos;         /* in buf: frames before it were handed up */
     struct buf scratch; /* owned: of a compressed frame */

@@ -163,6 +163,73 @@ Test(ops_jobs, wordcount_of_nothing)
     buf_fini(&text);
 }
 
+/* ---- lines, sorted ------------------------------------------------------------------------------ */
+
+static int sort_lines(fe_app *app, int argc, char **argv)
+{
+    fe_set *lines = fe_text(app, argc - 2, argv + 1);
+    return fe_save_text(fe_sort_by_value(lines, FERRO_ASCENDING), argv[argc - 1]);
+}
+
+/* The lines of both texts (the last one's without its newline, too), sorted. */
+static struct buf sorted_lines(struct buf a, struct buf b)
+{
+    struct buf out = { 0 };
+    fe_slice *lines = calloc(a.n + b.n + 2, sizeof *lines);
+    size_t n = 0;
+    const struct buf *both[2] = { &a, &b };
+    for (int i = 0; i < 2; i++)
+        for (size_t at = 0, to; at < both[i]->n; at = to + 1) {
+            for (to = at; to < both[i]->n && both[i]->p[to] != '\n';)
+                to++;
+            lines[n++] = (fe_slice){ (const char *)both[i]->p + at, to - at };
+        }
+    qsort(lines, n, sizeof *lines, by_bytes);
+    for (size_t i = 0; i < n; i++) {
+        buf_put(&out, lines[i].p, lines[i].n);
+        buf_put(&out, "\n", 1);
+    }
+    free(lines);
+    return out;
+}
+
+static void file_put(const char *path, const struct buf *b)
+{
+    FILE *f = fopen(path, "w");
+    cr_assert(f && fwrite(b->p, 1, b->n, f) == b->n && fclose(f) == 0);
+}
+
+/* Mapped pieces, whose lines are sorted where they are, and small ones, whose lines are not; several runs. */
+Test(ops_jobs, sorted_lines)
+{
+    struct buf large = text_make(3 << 20, 5000, 11), small = text_make(200 << 10, 50000, 12);
+    buf_put(&small, "no newline", 10);
+    struct buf want = sorted_lines(large, small);
+    for (int split = 0; split < 3; split++) {
+        char one[128], two[128], out[128];
+        struct local *l = local_new(
+            &(struct local_config){ .split_bytes = (uint64_t[]){ 64 << 20, 1500 << 10, 100 << 10 }[split],
+                                    .parallelism = 2,
+                                    .memory = split == 1 ? 2 << 20 : 0,
+                                    .save = 1 });
+        snprintf(one, sizeof one, "%s/1", l->dir);
+        snprintf(two, sizeof two, "%s/2", l->dir);
+        snprintf(out, sizeof out, "%s/out", l->dir);
+        file_put(one, &large);
+        file_put(two, &small);
+        char *argv[] = { (char *)"sort", one, two, out, NULL };
+        cr_assert_eq(local_main(l, sort_lines, 4, argv), 0, "%s", l->said.p);
+        struct buf found = parts_read(out);
+        cr_assert_eq(found.n, want.n);
+        cr_assert_eq(memcmp(found.p, want.p, want.n), 0);
+        buf_fini(&found);
+        local_free(&l);
+    }
+    buf_fini(&want);
+    buf_fini(&large);
+    buf_fini(&small);
+}
+
 /* ---- groups, unions, several jobs over one shuffle ------------------------------------------------ */
 
 static void by_digit(fe_task *t, fe_slice key, fe_slice value)
