@@ -44,7 +44,7 @@ static void took(struct outbox *o, uint64_t ns, uint64_t now_ns)
     if (o->tasks >= OUTBOX_TASKS_MAX || o->average_ns > OUTBOX_ALONE_NS ||
         now_ns - o->first_ns >= OUTBOX_NS_MAX || !o->watched)
         flush(o);
-    else if (o->asleep) {
+    else if (o->asleep && o->more) {
         o->asleep = false;
         pthread_cond_signal(&o->waits);
     }
@@ -95,20 +95,27 @@ void outbox_flush(struct outbox *o)
 
 /* ---- the watch --------------------------------------------------------------- */
 
-/* It sleeps while nothing waits; else it looks now and then, whatever the task does. */
+/* How long the oldest that waits may wait still; 0: no longer. */
+static uint64_t left_ns(const struct outbox *o)
+{
+    uint64_t waited = clock_now_ns() - o->first_ns;
+    return waited < OUTBOX_NS_MAX ? OUTBOX_NS_MAX - waited : 0;
+}
+
+/* It sleeps while nothing waits; else until the oldest has waited for long enough, whatever the task does. */
 static void *watch(void *arg)
 {
-    static const struct timespec late = { .tv_nsec = OUTBOX_LATE_NS };
     struct outbox *o = arg;
     for (;;) {
         pthread_mutex_lock(&o->lock);
-        if (o->tasks && clock_now_ns() - o->first_ns >= OUTBOX_NS_MAX)
+        if (o->tasks && left_ns(o) == 0)
             flush(o);
         o->asleep = o->tasks == 0;
         while (o->asleep)
             pthread_cond_wait(&o->waits, &o->lock);
+        struct timespec left = { .tv_nsec = (long)left_ns(o) };
         pthread_mutex_unlock(&o->lock);
-        nanosleep(&late, NULL);
+        nanosleep(&left, NULL);
     }
     return NULL;
 }

@@ -12,15 +12,15 @@
 #include <pthread.h>
 
 #define OUTBOX_TASKS_MAX 64
-#define OUTBOX_NS_MAX 200000   /* since the first that waits */
-#define OUTBOX_ALONE_NS 50000  /* tasks that take longer on average are told one by one */
-#define OUTBOX_LATE_NS 1000000 /* between two looks of the watch, while something waits */
+#define OUTBOX_NS_MAX 200000  /* since the first that waits */
+#define OUTBOX_ALONE_NS 50000 /* tasks that take longer on average are told one by one */
 
 struct outbox {
     uint64_t app;
     pthread_mutex_t lock; /* of all below, but for average_ns */
     pthread_cond_t waits; /* something does, and the watch sleeps */
     bool watched, asleep;
+    bool more;             /* the worker's alone: it goes on with another task at once, else it flushes */
     struct daemon *daemon; /* borrowed */
     uint32_t tasks, nruns, nreports, bytes;
     struct rec_success runs[OUTBOX_TASKS_MAX];

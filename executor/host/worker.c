@@ -192,6 +192,7 @@ static void next_item(struct worker *w)
         w->first = (w->first + 1) % WORKER_QUEUE_MAX;
         w->n--;
     }
+    w->outbox.more = w->n > 0;
     if (one.count)
         run_task(w, &one);
 }
