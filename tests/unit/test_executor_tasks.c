@@ -37,6 +37,27 @@ Test(executor_tasks, run_and_are_told)
     rig_fini(&r);
 }
 
+/* What is neither a success nor this host's, or is told twice, adds nothing. */
+Test(executor_tasks, successes_of_as_many_rows_are_one_run)
+{
+    struct rig r;
+    rig_ready(&r, 1);
+    rig_tasks(&r, 1, 10, 1, 1);
+    uint64_t host = rig_action(&r, ACT_HOST_SEND, 0)->id;
+    for (uint32_t part = 10; part < 60; part++) { /* until it is known that they are short */
+        rig_done(&r, host, 1, part, 1, 1, 500);
+        rig_tasks(&r, 1, part + 1, 1, 1);
+    }
+    rig_tasks(&r, 1, 0, 6, 1);
+    struct rec_success ok[] = { { 1, 0, 2, 1, 7 }, { 1, 2, 2, 1, 7 }, { 1, 4, 1, 1, 8 }, { 1, 4, 1, 1, 8 } };
+    rig_host(&r, host, MSG_DONE, &(struct msg_done){ .app = RIG_APP, .runs = { ok, 4 }, .busy_ns = 10 });
+    const struct msg_done *done = rig_sent(&r, RIG_CONTROL, MSG_DONE);
+    cr_assert(done && done->runs.n == 2 && done->reports.n == 0);
+    cr_assert(done->runs.v[0].first == 0 && done->runs.v[0].count == 4 && done->runs.v[0].rows == 7);
+    cr_assert(done->runs.v[1].first == 4 && done->runs.v[1].count == 1 && done->runs.v[1].rows == 8);
+    rig_fini(&r);
+}
+
 Test(executor_tasks, long_ones_go_one_by_one_and_short_ones_by_the_hundred)
 {
     struct rig r;
