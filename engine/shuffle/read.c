@@ -229,8 +229,28 @@ static void hash_run(struct read *rd, uint32_t map, uint32_t run)
 {
     const struct map_index *x = &rd->maps[map].index;
     const struct map_mark *lo = map_mark(x, run, rd->lo), *hi = map_mark(x, run, rd->hi);
-    add_run(rd, (struct read_run){
-                    .map = map, .fd = -1, .at = lo->offset, .end = hi->offset, .rows = hi->rows - lo->rows });
+    add_run(rd, (struct read_run){ .map = map,
+                                   .run = run,
+                                   .fd = -1,
+                                   .at = lo->offset,
+                                   .end = hi->offset,
+                                   .rows = hi->rows - lo->rows });
+}
+
+struct read_run read_buckets(const struct read *rd, uint32_t i, uint32_t lo, uint32_t hi)
+{
+    struct read_run r = ((const struct read_run *)(const void *)rd->runs.p)[i];
+    const struct map_index *x = &rd->maps[r.map].index;
+    const struct map_mark *from = map_mark(x, r.run, lo), *to = map_mark(x, r.run, hi);
+    r.at += from->offset - map_mark(x, r.run, rd->lo)->offset;
+    r.end = r.at + (to->offset - from->offset);
+    r.rows = to->rows - from->rows;
+    return r;
+}
+
+bool read_last(const struct read *rd)
+{
+    return rd->next == rd->run->stage->maps.n;
 }
 
 static void find_runs(struct read *rd)

@@ -25,6 +25,7 @@ struct read_map {
 /* A stretch of a run: rows in `rows`, at `at`..`end` of fd. */
 struct read_run {
     uint32_t map; /* of the window */
+    uint32_t run; /* of the map */
     int fd;       /* borrowed from the map, or owned */
     bool own;
     uint64_t at, end, rows;
@@ -52,6 +53,10 @@ struct read {
 int read_init(struct read *rd, struct run *r, const struct leaf *leaf, enum map_kind kind);
 /* The next window: 1, 0 when there is none, -1 after run_fail(). */
 int read_window(struct read *rd);
+/* Is this the last window? */
+bool read_last(const struct read *rd);
+/* hash: the part of the window's i-th run that has buckets lo..hi-1. */
+struct read_run read_buckets(const struct read *rd, uint32_t i, uint32_t lo, uint32_t hi);
 static inline struct read_run *read_run(struct read *rd, uint32_t i)
 {
     return (struct read_run *)(void *)rd->runs.p + i;

@@ -1,6 +1,6 @@
 /* read_hash.c - a reduce's leaf: the values of each key merged.
  *
- * The same combiner as in the map, presized from the maps' indexes.  Over budget it goes to disk in 64 parts by further
+ * The same combiner as in the map, presized from the maps' indexes, and some buckets at a time, as many as a cache holds.  Over budget it goes to disk in 64 parts by further
  * bits of the hash, again and again; then each part is merged by itself, and split further if it has to be.
  */
 #include "engine/shuffle/combine.h"
@@ -8,6 +8,9 @@
 #include "engine/spill/budget.h"
 
 #include <stdlib.h>
+
+/* Rows that are merged at a time, where one window has all maps: their table stays in a cache, or near it. */
+#define CACHED_ROWS (1u << 17)
 
 /* A spill whose parts are being merged. */
 struct level {
@@ -25,7 +28,8 @@ struct read_hash {
     struct level levels[SPILL_LEVELS];
     uint32_t depth;
     bool spilling, begun;
-    uint64_t at; /* the next slot to put out */
+    uint32_t bucket; /* the next to be read */
+    uint64_t at;     /* the next slot to put out */
     struct columns out;
     struct batch batch;
 };
@@ -99,21 +103,69 @@ static int settle(struct read_hash *h)
     return 0;
 }
 
-static int read_maps(struct read_hash *h)
+static int combine_ready(struct read_hash *h, uint64_t expected)
 {
-    int got;
-    while ((got = read_window(&h->read)) > 0) {
-        if (!h->combine.slots && combine_init(&h->combine, h->run, h->node, COMBINE_REDUCE, h->node->in_key,
-                                              h->run->budget / 2, h->read.most))
-            return -1;
-        for (uint32_t i = 0; i < h->read.nruns; i++) {
-            const struct read_run *r = read_run(&h->read, i);
-            read_stream(&h->read, i, h->node->in_key, h->node->in_value, STREAM_BYTES, &h->stream);
-            if (drain(h, r->rows, h->read.maps[r->map].map))
-                return -1;
-        }
+    if (h->combine.slots) {
+        combine_clear(&h->combine);
+        return 0;
     }
-    return got || settle(h) ? -1 : 0;
+    return combine_init(&h->combine, h->run, h->node, COMBINE_REDUCE, h->node->in_key, h->run->budget / 2,
+                        expected);
+}
+
+static int run_read(struct read_hash *h, const struct read_run *r)
+{
+    stream_start(&h->stream, r->fd, r->at, r->end, h->node->in_key, h->node->in_value, STREAM_BYTES);
+    return drain(h, r->rows, h->read.maps[r->map].map);
+}
+
+/* All windows, the first of which is open. */
+static int read_windows(struct read_hash *h)
+{
+    int got = 1;
+    if (combine_ready(h, h->read.most))
+        return -1;
+    for (; got > 0; got = read_window(&h->read))
+        for (uint32_t i = 0; i < h->read.nruns; i++)
+            if (run_read(h, read_run(&h->read, i)))
+                return -1;
+    h->bucket = h->read.hi;
+    return got || settle(h) ? -1 : 1;
+}
+
+/* How many buckets from h->bucket on have about as many rows as make a table within a cache. */
+static uint32_t few_buckets(const struct read_hash *h, uint64_t *most)
+{
+    uint32_t hi = h->bucket;
+    for (uint64_t rows = 0; hi < h->read.hi && rows < CACHED_ROWS; hi++)
+        for (uint32_t i = 0; i < h->read.nruns; i++)
+            rows += read_buckets(&h->read, i, hi, hi + 1).rows;
+    *most = 0;
+    for (uint32_t i = 0; i < h->read.nruns; i++) {
+        uint64_t rows = read_buckets(&h->read, i, h->bucket, hi).rows;
+        *most = rows > *most ? rows : *most;
+    }
+    return hi;
+}
+
+/* Some buckets of all maps: no key is in two of them.  1, 0 when there are no more, -1. */
+static int read_few(struct read_hash *h)
+{
+    uint64_t most;
+    if (h->bucket == h->read.hi)
+        return 0;
+    if (!read_last(&h->read))
+        return read_windows(h);
+    uint32_t hi = few_buckets(h, &most);
+    if (combine_ready(h, most))
+        return -1;
+    for (uint32_t i = 0; i < h->read.nruns; i++) {
+        struct read_run r = read_buckets(&h->read, i, h->bucket, hi);
+        if (r.rows && run_read(h, &r))
+            return -1;
+    }
+    h->bucket = hi;
+    return settle(h) ? -1 : 1;
 }
 
 /* The next part of the deepest spill; 0: merged (or split again), 1: there was none left. */
@@ -155,22 +207,28 @@ static bool fill(struct read_hash *h)
     return h->out.rows > 0;
 }
 
+static int begin(struct read_hash *h)
+{
+    int got = read_window(&h->read);
+    h->begun = true;
+    h->bucket = got > 0 ? h->read.lo : h->read.hi;
+    return got < 0 ? -1 : 0;
+}
+
 static int read_hash_next(struct op *op, const struct batch **out)
 {
     struct read_hash *h = (struct read_hash *)op;
-    if (!h->begun) {
-        h->begun = true;
-        if (read_maps(h))
-            return -1;
-        read_fini(&h->read);
-    }
-    if (!h->combine.slots)
-        return 0;
-    while (!fill(h)) {
-        if (h->depth == 0)
-            return 0;
-        if (read_part(h) < 0)
-            return -1;
+    if (!h->begun && begin(h))
+        return -1;
+    while (!h->combine.slots || !fill(h)) {
+        if (h->depth) {
+            if (read_part(h) < 0)
+                return -1;
+            continue;
+        }
+        int got = read_few(h);
+        if (got <= 0)
+            return got;
     }
     *out = &h->batch;
     return 1;
