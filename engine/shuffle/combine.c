@@ -344,15 +344,29 @@ static bool far_new(struct combine *c, struct slot *s, const struct probe *p, co
     return true;
 }
 
-static __attribute__((noinline)) bool add_far(struct combine *c, const struct probe *p, const struct batch *b)
+/* n > SHORT_KEY_BYTES */
+static inline bool far_equal(const void *a, const void *b, size_t n)
+{
+    uint64_t x[4], y[4];
+    if (n > sizeof x)
+        return !memcmp(a, b, n);
+    memcpy(x, a, 16);
+    memcpy(y, b, 16);
+    memcpy(x + 2, (const char *)a + n - 16, 16);
+    memcpy(y + 2, (const char *)b + n - 16, 16);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3])) == 0;
+}
+
+static inline __attribute__((always_inline)) bool add_far(struct combine *c, const struct probe *p, int mode,
+                                                          const struct batch *b)
 {
     for (uint64_t at = p->hash >> 32 & c->mask;; at = (at + 1) & c->mask) {
         struct slot *s = &c->slots[at];
         if (!s->n1)
             return far_new(c, s, p, b);
         if (s->n1 == p->n + 1 && s->key.far.hash == p->hash &&
-            !memcmp(c->far.p + s->key.far.at * 8ull, vec_at(&b->key, p->row).p, p->n)) {
-            merge(c, s, c->mode, b, p->row);
+            far_equal(c->far.p + s->key.far.at * 8ull, vec_at(&b->key, p->row).p, p->n)) {
+            merge(c, s, mode, b, p->row);
             return true;
         }
     }
@@ -365,7 +379,7 @@ static inline __attribute__((always_inline)) uint32_t add_rows(struct combine *c
     struct slot *slots = c->slots;
     uint64_t mask = c->mask;
     for (uint32_t i = 0; i < n; i++, p++)
-        if (!(p->n > SHORT_KEY_BYTES ? add_far(c, p, b) : add_short(c, slots, mask, p, mode, b)))
+        if (!(p->n > SHORT_KEY_BYTES ? add_far(c, p, mode, b) : add_short(c, slots, mask, p, mode, b)))
             return i;
     return n;
 }
