@@ -467,16 +467,17 @@ static inline bool fe_parse_short(fe_slice s, double *out)
     point = w ^ 0x2e2e2e2e2e2e2e2eu;
     point = (point - 0x0101010101010101u) & ~point & 0x8080808080808080u;
     unsigned fraction = 0;
+    size_t left = n; /* digits */
     if (point) {
         unsigned bit = (unsigned)__builtin_ctzll(point) & ~7u; /* of the point's byte, which goes */
         uint64_t before = ((uint64_t)1 << bit) - 1;
         w = (w & ~before & ~((uint64_t)255 << bit)) | (w & before) << 8;
         fraction = 7 - bit / 8;
-        n--;
+        left--;
     }
-    if (n == 0)
+    if (left == 0)
         return false;
-    digits = w ^ 0x3030303030303030u << 8 * (8 - n);
+    digits = w ^ 0x3030303030303030u << 8 * (8 - left);
     bad = ((digits + 0x7676767676767676u) | digits) & 0x8080808080808080u;
     if (bad)
         return false;
