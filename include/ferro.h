@@ -473,10 +473,9 @@ static inline bool fe_parse_short(fe_slice s, double *out)
         uint64_t before = ((uint64_t)1 << bit) - 1;
         w = (w & ~before & ~((uint64_t)255 << bit)) | (w & before) << 8;
         fraction = 7 - bit / 8;
-        left--;
+        if (--left == 0)
+            return false;
     }
-    if (left == 0)
-        return false;
     digits = w ^ 0x3030303030303030u << 8 * (8 - left);
     bad = ((digits + 0x7676767676767676u) | digits) & 0x8080808080808080u;
     if (bad)
