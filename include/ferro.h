@@ -43,8 +43,8 @@
 extern "C" {
 #endif
 
-#define FERRO_ABI_MAJOR 0
-#define FERRO_ABI_MINOR 2
+#define FERRO_ABI_MAJOR 1
+#define FERRO_ABI_MINOR 0
 #define FERRO_API __attribute__((visibility("default")))
 
 /* ---- types of keys and values ------------------------------------------ */
