@@ -7,7 +7,7 @@
 #                right side's rows, edges and points
 #   RUNS=1       runs of each; the median counts
 #   WORKS, WHO   some of them only, as WORKS="join_uniform kmeans" WHO="reference duckdb"
-#   DATA_DIR     where the data lies or is made (build/bench/texts)
+#   DATA_DIR     where the data lies or is made (build/bench/inputs)
 #
 # Prints wall seconds, seconds of CPU time, the peak resident memory of the largest process, and whether the output is the
 # reference's; writes $B/bench-peers.json.  Peers that aren't there are named, never installed.  A peer
@@ -21,7 +21,7 @@ BYTES=$(numfmt --from=iec "${BYTES:-1G}") ROWS=$(numfmt --from=si "${ROWS:-50M}"
 RUNS=${RUNS:-1} SEED=1 SECONDS_MAX=1800 CENTRES=16 ITERATIONS=10
 WORKS=${WORKS:-wordcount_zipf wordcount_distinct sort groupby join_uniform join_zipf pagerank_uniform pagerank_skewed kmeans}
 WHO=${WHO:-reference ferro duckdb polars spark}
-bench=$B/bench data=${DATA_DIR:-$B/bench/texts} run=$B/bench/peers-run
+bench=$B/bench data=${DATA_DIR:-$B/bench/inputs} run=$B/bench/peers-run
 stop()
 {
     [ -z "$running" ] || kill "$running" 2>/dev/null || true # it ends what it runs

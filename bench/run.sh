@@ -8,7 +8,7 @@
 #   RUNS=3       runs of each; the median counts
 #   ONLY=sort,join  only these workloads, and none of the small figures
 #
-# Prints the figures and writes $B/bench.json.  Inputs are made once, in $B/bench/data; blocks lie in /dev/shm,
+# Prints the figures and writes $B/bench.json.  Inputs are made once, in $B/bench/inputs; blocks lie in /dev/shm,
 # all other files in $B/bench/run, and are removed.  Fails when a result is wrong.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -20,7 +20,7 @@ TASKS=${TASKS:-1000000} RUNS=${RUNS:-3} ONLY=${ONLY:-}
 SEED=1 LATENCY_JOBS=200
 # What a first result takes: ferro, manager, executor, driver and a host; with the cluster running only ferro.
 SPAWNS_LOCAL=5 SPAWNS_CLUSTER=1
-bin=$B/bin bench=$B/bench data=$B/bench/data-$BYTES run=$B/bench/run blocks=
+bin=$B/bin bench=$B/bench data=$B/bench/inputs run=$B/bench/run blocks=
 
 pids=()
 stop()
