@@ -1,12 +1,12 @@
 /* kmeans.c - Lloyd's algorithm over points of 8 doubles: kmeans POINTS K ITERATIONS OUT
  *
  * The centres start as the first K points; a point goes to the nearest, of several to the first; a centre without
- * points stays.  OUT/centres has a line of 8 numbers for each.
+ * points stays.  Each is a line of 8 numbers in OUT.
  */
 #include <ferro.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <string.h>
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -162,18 +162,21 @@ static int first_points(fe_set *points, int k, struct point *centres)
     return n < k ? -1 : 0;
 }
 
-static int save(const char *folder, const struct point *centres, int k)
+static int save(fe_app *app, const struct point *centres, int k, const char *out)
 {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/centres", folder);
-    FILE *f = mkdir(folder, 0777) ? NULL : fopen(path, "w");
-    for (int i = 0; f && i < k; i++)
+    enum { NUMBER_BYTES = 32 };
+    char *text[K_MAX] = { NULL }, line[DIMENSIONS * NUMBER_BYTES];
+    for (int i = 0; i < k; i++) {
+        size_t n = 0;
         for (int d = 0; d < DIMENSIONS; d++)
-            fprintf(f, "%.17g%c", centres[i].x[d], d < DIMENSIONS - 1 ? ' ' : '\n');
-    if (f && !fclose(f))
-        return 0;
-    perror(folder);
-    return -1;
+            n += (size_t)snprintf(line + n, sizeof line - n, "%s%.17g", d ? " " : "", centres[i].x[d]);
+        if (!(text[i] = strdup(line)))
+            abort();
+    }
+    fe_set *lines = fe_collection(app, FERRO_TEXT, text, (size_t)k, 1);
+    for (int i = 0; i < k; i++)
+        free(text[i]);
+    return fe_save_text(lines, out);
 }
 
 static int kmeans(fe_app *app, int argc, char **argv)
@@ -199,7 +202,7 @@ static int kmeans(fe_app *app, int argc, char **argv)
             for (int d = 0; d < DIMENSIONS && sums[c].count; d++)
                 centres[c].x[d] = sums[c].at.x[d] / (double)sums[c].count;
     }
-    return save(argv[4], centres, k);
+    return save(app, centres, k, argv[4]);
 }
 
 FERRO_JOB("kmeans", kmeans)
