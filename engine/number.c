@@ -1,5 +1,6 @@
 /* number.c - numbers to text and back. */
 #include "engine/number.h"
+#include "engine/shortest.h"
 #include "include/ferro.h"
 
 #include <locale.h>
@@ -33,7 +34,9 @@ uint32_t number_put_f64(char out[NUMBER_TEXT_MAX], double f)
         return (uint32_t)snprintf(out, NUMBER_TEXT_MAX, "nan");
     if (f > -1e15 && f < 1e15 && f == (double)(int64_t)f && !(f == 0 && signbit(f)))
         return number_put_i64(out, (int64_t)f);
-    int n = 0;
+    int n = (int)shortest_put(out, f);
+    if (n)
+        return (uint32_t)n;
     for (int digits = 15; digits <= 17; digits++) {
         n = snprintf(out, NUMBER_TEXT_MAX, "%.*g", digits, f);
         if (fe_parse_f64_any((fe_slice){ out, (size_t)n }, NAN) == f)

@@ -95,6 +95,41 @@ Test(ops_number, reals_as_strtod_reads_them)
     cr_expect_eq(parse("-inf"), -INFINITY);
 }
 
+/* What printf would take as few digits for as are needed, from 15 on. */
+static void same_as_printf(double f)
+{
+    char out[NUMBER_TEXT_MAX + 1] = "", want[64];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(want, sizeof want, "%.*g", digits, f);
+        if (strtod(want, NULL) == f)
+            break;
+    }
+    out[number_put_f64(out, f)] = 0;
+    cr_assert_str_eq(out, want, "%.17g", f);
+}
+
+Test(ops_number, shortest_reals_are_those_of_printf)
+{
+    struct prng p;
+    prng_seed(&p, 11);
+    for (int i = 0; i < 200000; i++) {
+        double base = (double)(int64_t)(prng_next(&p) % 100000000) / (i % 2 ? 1e2 : 1e7) - 5;
+        same_as_printf(base);                                                                 /* few digits */
+        same_as_printf(ldexp((double)(prng_next(&p) >> 11), (int)(prng_next(&p) % 76) - 70)); /* all */
+    }
+    for (double ten = 1e-6; ten < 1e17; ten *= 10)
+        for (int i = -40; i <= 40; i++) {
+            same_as_printf(ten * (1 + i * DBL_EPSILON / 2));
+            same_as_printf(-ten * (1 - ldexp(1, -40 - i / 4)));
+        }
+    for (int e = -20; e < 60; e++) {
+        same_as_printf(nextafter(ldexp(1, e), 0));
+        same_as_printf(nextafter(ldexp(1, e), INFINITY));
+        if (e < 0 || e > 50)
+            same_as_printf(ldexp(1, e));
+    }
+}
+
 static void round_trip(double f)
 {
     char out[NUMBER_TEXT_MAX + 1];
