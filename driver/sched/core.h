@@ -177,6 +177,7 @@ struct job {
     uint32_t prefix;
     uint64_t prefix_rows;
     /* figures */
+    uint32_t stages_run; /* begun by it: a cached one was by another */
     uint64_t tasks_all, failed, reruns, bytes_read, bytes_input, bytes_shuffled, rows_out, by_driver,
         by_executors;
 };

@@ -272,8 +272,7 @@ uint64_t sched_deadline(const struct sched *s)
 static void progress_of_job(const struct sched *s, const struct job *j, struct sched_progress *out)
 {
     const struct stage *st = j->nactive ? j->active[0] : jobs_last(j);
-    out->stages = j->spec->nstages;
-    out->stages_done = j->ndone;
+    out->stages = j->stages_run;
     out->stage = st->number;
     out->stage_name = st->spec->name;
     out->tasks = st->ntasks;

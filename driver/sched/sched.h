@@ -91,7 +91,7 @@ uint64_t sched_deadline(const struct sched *s);
 
 /* Figures for people; also the job's last line. */
 struct sched_progress {
-    uint32_t stages, stages_done, stage; /* the stage being run */
+    uint32_t stages, stage; /* stages that the job has begun; the one being run */
     const char *stage_name;
     uint64_t tasks, done, running, failed, reruns; /* of that stage; reruns of the job */
     uint64_t tasks_all;                            /* of the job so far */

@@ -92,6 +92,7 @@ static void make_tasks(struct job *j, struct stage *st)
         if (st->limit > TAKE_FIRST)
             st->limit = TAKE_FIRST;
     }
+    j->stages_run++;
     j->tasks_all += st->ntasks;
 }
 

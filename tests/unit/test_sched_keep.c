@@ -63,6 +63,19 @@ Test(sched_keep, the_second_job_runs_its_own_stage_alone)
     driven_free(w);
 }
 
+Test(sched_keep, a_job_counts_the_stages_that_it_begins)
+{
+    struct driven *w = driven_new(2);
+    struct sched_progress p;
+    driven_call(w, SCHED_RUN, &deep);
+    sched_progress(w->s, &p);
+    cr_assert_eq(p.stages, 3);
+    again(w, &deep);
+    sched_progress(w->s, &p);
+    cr_assert_eq(p.stages, 1, "not those that an earlier job left whole");
+    driven_free(w);
+}
+
 Test(sched_keep, what_it_was_made_of_runs_no_more)
 {
     struct driven *w = driven_new(2);
