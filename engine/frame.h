@@ -48,5 +48,8 @@ int64_t frame_size(struct bytes in);
  * The columns point into `in` (which must be 8-aligned), or into `scratch` when it was compressed. */
 int64_t frame_get(struct bytes in, fe_type key, fe_type value, struct buf *scratch, struct batch *out,
                   struct error *e);
+/* The same without the checksum: frame_get() has found this memory to be whole before. */
+int64_t frame_get_again(struct bytes in, fe_type key, fe_type value, struct buf *scratch, struct batch *out,
+                        struct error *e);
 
 #endif

@@ -1,6 +1,7 @@
 /* task.c - a stage made ready, and one partition of it run: see task.h. */
 #include "engine/join/tables.h"
 #include "engine/ops/op.h"
+#include "engine/kept.h"
 #include "engine/shared.h"
 
 #include <dlfcn.h>
@@ -184,6 +185,8 @@ struct task_stage *ferro_stage_open(struct bytes frame, const struct task_env *e
     if (!s)
         abort();
     s->env = env;
+    if (env->kept)
+        kept_stage(env->kept);
     if (stage_read(s, frame, e))
         ferro_stage_close(&s);
     return s;

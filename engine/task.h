@@ -21,6 +21,7 @@ struct task_env {
      * the caller closes the others).  -1: the executor is gone, give up. */
     int (*fetch)(void *user, const struct rec_want *wants, uint32_t n, struct rec_got *got, int *fds);
     void *user;
+    struct kept *kept; /* engine/kept.h; NULL: nothing stays mapped between tasks */
 };
 
 struct task_stage; /* a stage made ready: plan decoded, functions resolved, inputs known */

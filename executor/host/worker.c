@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,14 @@ static void next_item(struct worker *w)
         run_task(w, &one);
 }
 
+/* Nothing to do for long: memory goes back. */
+static void idle(struct worker *w)
+{
+    struct pollfd ready = { .fd = w->daemon.fd, .events = POLLIN };
+    if (w->kept.n && poll(&ready, 1, KEPT_IDLE_MS) == 0)
+        ferro_kept_drop(&w->kept);
+}
+
 void worker_run(struct worker *w)
 {
     const void *m;
@@ -207,6 +216,7 @@ void worker_run(struct worker *w)
             fflush(stdout);
             outbox_flush(&w->outbox);
             w->since_ns = 0;
+            idle(w);
             tag = daemon_recv(&w->daemon, true, &m);
             on_message(w, tag, m);
         }
@@ -232,4 +242,5 @@ void worker_init(struct worker *w)
     outbox_init(&w->outbox, &w->daemon);
     w->env.fetch = fetch;
     w->env.user = w;
+    w->env.kept = &w->kept;
 }

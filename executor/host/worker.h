@@ -2,10 +2,12 @@
 #ifndef FERRO_EXECUTOR_HOST_WORKER_H
 #define FERRO_EXECUTOR_HOST_WORKER_H
 
+#include "engine/kept.h"
 #include "engine/task.h"
 #include "executor/host/outbox.h"
 
 #define WORKER_QUEUE_MAX 2048 /* messages that wait; an executor sends far less ahead */
+#define KEPT_IDLE_MS 1000     /* without work for so long: what is mapped for the next job goes */
 
 /* What waits: tasks, or a stage that the tasks after it belong to. */
 struct item {
@@ -25,6 +27,7 @@ struct worker {
 
     struct arena keep; /* what HOST_ASSIGN named */
     struct task_env env;
+    struct kept kept; /* env has it */
     struct task_stage *stage;
     struct error stage_error; /* why there is none */
     uint32_t stage_number;

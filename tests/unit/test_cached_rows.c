@@ -1,4 +1,5 @@
 /* test_cached_rows.c - cached partitions: written, read as they were, and found out when they are broken. */
+#include "engine/kept.h"
 #include "tests/unit/local_runner.h"
 #include "tests/unit/shuffle_world.h"
 
@@ -77,13 +78,18 @@ Test(cached_rows, an_empty_partition_has_no_file)
     shuffle_world_fini(&w);
 }
 
-static void must_fail(const char *what)
+static void must_fail_of(uint32_t part, const char *what)
 {
     struct recs out = { 0 };
-    cr_assert_eq(shuffle_world_reduce(&w, &leaf, NULL, 0, 2, 1, &out), -1, "%s passed", what);
+    cr_assert_eq(shuffle_world_reduce(&w, &leaf, NULL, 0, 2, part, &out), -1, "%s passed", what);
     cr_assert_eq(w.report.cause, CAUSE_FETCH, "%s", what);
-    cr_assert(w.report.fetch_stage == 7 && w.report.fetch_part == 1 && w.report.fetch_attempt == 1);
+    cr_assert(w.report.fetch_stage == 7 && w.report.fetch_part == part && w.report.fetch_attempt == 1);
     recs_fini(&out);
+}
+
+static void must_fail(const char *what)
+{
+    must_fail_of(1, what);
 }
 
 Test(cached_rows, what_is_broken_names_the_map)
@@ -111,6 +117,83 @@ Test(cached_rows, what_is_broken_names_the_map)
     must_fail("nothing");
     recs_fini(&in);
     shuffle_world_fini(&w);
+}
+
+/* Rows 0..49 and 50..99 are partitions 0 and 1. */
+static void read_all(const struct recs *in, uint32_t part)
+{
+    struct recs out = { 0 };
+    cr_assert_eq(shuffle_world_reduce(&w, &leaf, NULL, 0, 2, part, &out), 0, "part %u", part);
+    same(in, 50 * part, 50 * part + 50, &out);
+    recs_fini(&out);
+}
+
+Test(cached_rows, stay_mapped_from_task_to_task)
+{
+    struct recs in = { 0 };
+    struct kept kept = { 0 };
+    char path[128];
+    shuffle_world_init(&w, 8 << 20);
+    fill(&in, 100);
+    w.env.kept = &kept;
+    cr_assert_eq(shuffle_world_map(&w, &sink, &in, 0, 50), 0);
+    cr_assert_eq(shuffle_world_map(&w, &sink, &in, 50, 100), 0);
+    read_all(&in, 0);
+    read_all(&in, 1);
+    cr_assert_eq(kept.n, 2);
+    cr_assert_eq(kept.v[0].checked, w.maps[0].bytes);
+    unlink(shuffle_world_path(&w, 0, path));
+    read_all(&in, 0);
+    for (int i = 0; i <= KEPT_STAGES_MAX; i++) {
+        read_all(&in, 1);
+        kept_stage(&kept);
+    }
+    cr_assert_eq(kept.n, 1, "nobody has asked for the other");
+    ferro_kept_drop(&kept);
+    must_fail_of(0, "a mapping that was dropped");
+    recs_fini(&in);
+    shuffle_world_fini(&w);
+}
+
+Test(cached_rows, a_broken_one_is_not_kept)
+{
+    struct recs in = { 0 };
+    struct kept kept = { 0 };
+    char path[128];
+    shuffle_world_init(&w, 8 << 20);
+    fill(&in, 100);
+    w.env.kept = &kept;
+    cr_assert_eq(shuffle_world_map(&w, &sink, &in, 0, 50), 0);
+    cr_assert_eq(shuffle_world_map(&w, &sink, &in, 50, 100), 0);
+    int fd = open(shuffle_world_path(&w, 1, path), O_RDWR);
+    cr_assert_eq(pwrite(fd, "?", 1, 60), 1);
+    must_fail("a byte");
+    cr_assert_eq(ftruncate(fd, (off_t)w.maps[1].bytes - 8), 0);
+    must_fail("a cut");
+    cr_assert_eq(kept.n, 0);
+    close(fd);
+    ferro_kept_drop(&kept);
+    recs_fini(&in);
+    shuffle_world_fini(&w);
+}
+
+Test(cached_rows, no_more_stay_mapped_than_there_is_room_for)
+{
+    struct kept kept = { 0 };
+    struct error e;
+    FILE *f = tmpfile();
+    cr_assert_eq(fwrite("12345678", 8, 1, f), 1);
+    fflush(f);
+    for (uint32_t i = 0; i <= KEPT_BLOCKS_MAX; i++) {
+        kept.stage = i > 0;
+        cr_assert_not_null(kept_map(&kept, block_output(1, i, 1), fileno(f), 8, &e), "%s", e.words);
+    }
+    cr_assert_eq(kept.n, KEPT_BLOCKS_MAX);
+    cr_assert_null(kept_find(&kept, block_output(1, 0, 1)), "it was not asked for longest");
+    cr_assert_not_null(kept_find(&kept, block_output(1, 1, 1)));
+    cr_assert_null(kept_map(&kept, block_output(1, 0, 1), fileno(f), 16, &e), "it is shorter");
+    ferro_kept_drop(&kept);
+    fclose(f);
 }
 
 /* ---- in jobs ------------------------------------------------------------------------------------ */
