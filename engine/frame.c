@@ -202,6 +202,8 @@ static int unpack(const struct frame *f, struct bytes in, struct buf *scratch, s
         return f->stored_bytes == f->raw_bytes
                    ? 0
                    : error_set(e, EBADMSG, "a frame's sizes contradict each other");
+    if (!scratch)
+        return error_set(e, EBADMSG, "a frame is compressed where none may be");
     if (f->raw_bytes / LZ4_RATIO_MAX > f->stored_bytes)
         return error_set(e, EBADMSG, "a frame claims to be compressed beyond what lz4 can");
     buf_reset(scratch);

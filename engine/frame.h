@@ -45,7 +45,8 @@ void frame_end(struct buf *out, const struct frame_room *room, enum frame_codec 
 int64_t frame_size(struct bytes in);
 
 /* Check the frame at the beginning of `in`: types are what the plan says.  Its size in all, or -1 and `e` (cut, corrupt, of other types).
- * The columns point into `in` (which must be 8-aligned), or into `scratch` when it was compressed. */
+ * The columns point into `in` (which must be 8-aligned), or into `scratch` when it was compressed.
+ * `scratch` NULL: a compressed one is refused. */
 int64_t frame_get(struct bytes in, fe_type key, fe_type value, struct buf *scratch, struct batch *out,
                   struct error *e);
 /* The same without the checksum: frame_get() has found this memory to be whole before. */

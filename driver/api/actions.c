@@ -155,12 +155,11 @@ struct merging {
 
 static int result_merge(struct merging *m, struct bytes result)
 {
-    struct buf none = { 0 };
     struct batch b;
     struct error e;
     if (result.n == 0)
         return 0;
-    if (frame_get(result, FERRO_NONE, m->type, &none, &b, &e) < 0 || b.rows != 1)
+    if (frame_get(result, FERRO_NONE, m->type, NULL, &b, &e) < 0 || b.rows != 1)
         return action_fail(m->a, "a partition's result is broken");
     if (m->some)
         m->fn(&m->task.task, m->acc, b.value.data);

@@ -24,10 +24,8 @@ static int frame_next(struct collected *c, struct batch *out, struct error *e)
             c->at = 0;
             continue;
         }
-        struct buf none = { 0 }; /* results are never compressed */
         struct bytes left = { result.p + c->at, result.n - c->at };
-        int64_t size = frame_get(left, c->key, c->value, &none, out, e);
-        buf_fini(&none);
+        int64_t size = frame_get(left, c->key, c->value, NULL, out, e); /* never compressed */
         if (size < 0)
             return -1;
         c->at += (uint32_t)size;

@@ -55,6 +55,24 @@ static void check_same(const struct batch *in, const struct batch *out)
     }
 }
 
+/* Who takes none has nowhere to unpack it to. */
+Test(frame, compressed_where_none_may_be)
+{
+    struct data *d = made(0);
+    struct buf b = { 0 };
+    struct batch out;
+    struct error e;
+    for (int codec = FRAME_PLAIN; codec <= FRAME_LZ4; codec++) {
+        buf_reset(&b);
+        frame_put(&b, &d->batch, codec);
+        struct bytes in = { b.p, (uint32_t)b.n };
+        int64_t got = frame_get(in, FERRO_TEXT, FERRO_I64, NULL, &out, &e);
+        cr_assert_eq(got, codec == FRAME_PLAIN ? (int64_t)b.n : -1);
+    }
+    cr_assert_str_eq(e.words, "a frame is compressed where none may be");
+    buf_fini(&b);
+}
+
 Test(frame, round_trip)
 {
     static const uint16_t sel[] = { 5, 6, 200, 299 };
