@@ -15,7 +15,8 @@
 #define SLOTS_MAX (1ull << 30)
 #define AREA_STEP (256u << 10) /* of the budget */
 #define AREA_FIRST_BYTES (1u << 20)
-#define INLINE_BYTES 8 /* values up to here lie in the slot */
+#define FAR_BYTES_MAX (8ull * UINT32_MAX) /* of the slots' u32 places */
+#define INLINE_BYTES 8                    /* values up to here lie in the slot */
 
 enum { COUNTS, SUMS, KERNEL, USER, ADDS };
 
@@ -191,7 +192,7 @@ int combine_init(struct combine *c, struct run *r, const struct plan_node *node,
     c->mask = slots - 1;
     c->max = max_used(slots);
     uint64_t area = limit > AREA_FIRST_BYTES ? limit : AREA_FIRST_BYTES;
-    area_init(&c->far, area);
+    area_init(&c->far, area < FAR_BYTES_MAX ? area : FAR_BYTES_MAX);
     area_init(&c->wide, area);
     return 0;
 }
@@ -252,6 +253,12 @@ static inline __attribute__((always_inline)) void merge(const struct combine *c,
     case USER: c->fn(&c->emitter->task, value_of(c, s), fixed_at(c, b, row)); break;
     default: add_one(c, value_of(c, s), b, row);
     }
+}
+
+void combine_see(struct combine *c, const struct batch *b)
+{
+    if (c->emitter)
+        emitter_see(c->emitter, c->mode == ADDS ? b->input : NULL);
 }
 
 fe_slice combine_alone(struct combine *c, const struct batch *b, uint32_t row)
@@ -432,8 +439,7 @@ int combine_add(struct combine *c, const struct batch *b, uint32_t *from)
     uint32_t at = *from, n = group_of(b->rows - at), turn = 0;
     bool full = false;
     c->nmissed = 0;
-    if (c->emitter)
-        emitter_see(c->emitter, c->mode == ADDS ? b->input : NULL);
+    combine_see(c, b);
     prepare(c, b, at, n, groups[0]);
     while (n && !full) {
         uint32_t next = group_of(b->rows - at - n);

@@ -72,6 +72,8 @@ int combine_init(struct combine *c, struct run *r, const struct plan_node *node,
 int combine_add(struct combine *c, const struct batch *b, uint32_t *from);
 /* Full: do rows shrink enough that an empty table would be worth it? */
 bool combine_pays(const struct combine *c);
+/* Rows of this batch come to combine_alone() next, without combine_add() before it. */
+void combine_see(struct combine *c, const struct batch *b);
 /* The value that one row of the batch makes, valid until the next call. */
 fe_slice combine_alone(struct combine *c, const struct batch *b, uint32_t row);
 /* All rows into buckets; then it is empty.  0, or -1 after run_fail(). */

@@ -28,13 +28,14 @@ static int partition_batch(struct writer *w, const struct batch *b)
     uint64_t hash[BATCH_ROWS];
     if (!b->hash)
         vec_hash(&b->key, b->sel, b->rows, hash);
+    combine_see(&w->combine, b);
     for (uint32_t i = 0; i < b->rows; i++) {
         uint32_t row = b->sel ? b->sel[i] : i;
         fe_slice value = w->combine.node ? combine_alone(&w->combine, b, row) : vec_at(&b->value, row);
         if (buckets_put(&w->buckets, b->hash ? b->hash[row] : hash[i], vec_at(&b->key, row), value))
             return -1;
     }
-    return 0;
+    return w->run->failed ? -1 : 0; /* the user's function may have */
 }
 
 /* ---- combining ------------------------------------------------------------------------ */
@@ -48,7 +49,7 @@ static int put_missed(struct writer *w, const struct batch *b)
             return -1;
     }
     w->missed += c->nmissed;
-    return 0;
+    return w->run->failed ? -1 : 0;
 }
 
 /* Is the frozen table of use? */

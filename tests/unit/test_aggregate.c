@@ -206,3 +206,61 @@ Test(aggregate, says_what_is_wrong, .init = set_up)
     cr_expect(strstr((char *)l->said.p, "a hundred is too much"), "%s", l->said.p);
     local_free(&l);
 }
+
+/* ---- a function that sees its rows one by one -------------------------------------------- */
+
+#define SCATTERED (400 << 10) /* rows, each with a key of its own: the map soon only partitions */
+static bool failing;
+static uint64_t mapped_after;
+
+static void scattered(fe_task *t, fe_slice key, fe_slice value)
+{
+    (void)key;
+    failing &= fe_i64(value) != 0; /* another attempt */
+    mapped_after += failing;
+    fe_emit(t, fe_i64(value), fe_i64(value));
+}
+
+/* What it unquotes lives until it returns: all of it at once would be more than the slot's memory. */
+static void add_unquoted(fe_task *t, void *acc, fe_slice key, fe_slice value)
+{
+    static const char line[] = "\"a \"\"word\"\" in quotes, and so many more that it is worth the copy\";2";
+    fe_slice fields[2];
+    (void)key;
+    *(int64_t *)acc += (int64_t)fe_csv_fields(t, fe_str(line), ';', fields, 2);
+    if (fields[1].n != 1 || fe_i64(value) < 0)
+        fe_fail(t, "it has other fields");
+}
+
+static void add_fails_late(fe_task *t, void *acc, fe_slice key, fe_slice value)
+{
+    (void)value;
+    ++*(int64_t *)acc;
+    if (fe_i64(key) == SCATTERED / 2) {
+        failing = true;
+        fe_fail(t, "in the middle");
+    }
+}
+
+static int alone(fe_app *app, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    fe_set *rows = fe_map(fe_range(app, 0, SCATTERED, 1), scattered, FERRO_I64, FERRO_I64);
+    int64_t n = 0, sum = 0;
+    fe_set *unquoted = fe_aggregate_by_key(rows, FERRO_I64, add_unquoted, merge_length);
+    cr_expect_eq(fe_count(unquoted, &n), 0);
+    cr_expect_eq(n, SCATTERED);
+    cr_expect_eq(fe_reduce(unquoted, merge_length, &sum, NULL), 0);
+    cr_expect_eq(sum, 2 * SCATTERED);
+    return fe_count(fe_aggregate_by_key(rows, FERRO_I64, add_fails_late, merge_length), &n);
+}
+
+Test(aggregate, rows_that_are_not_combined)
+{
+    l = local_new(&(struct local_config){ .memory = 16 << 20, .parallelism = 1 });
+    cr_assert_neq(local_main(l, alone, 0, NULL), 0);
+    cr_expect(strstr((char *)l->said.p, "in the middle"), "%s", l->said.p);
+    cr_expect_lt(mapped_after, 4 * 4096, "%llu rows were mapped after the failure",
+                 (unsigned long long)mapped_after);
+    local_free(&l);
+}
