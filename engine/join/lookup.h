@@ -53,7 +53,9 @@ void lookup_scale(struct lookup *l);
 
 static inline uint64_t lookup_entry(const struct lookup *l, uint64_t hash)
 {
-    return (uint64_t)((unsigned __int128)(hash - l->base) * l->scale >> 64);
+    uint64_t entry = (uint64_t)((unsigned __int128)(hash - l->base) * l->scale >> 64);
+    return entry < l->entries ? entry
+                              : l->entries - 1; /* rows of other buckets: only a lying map writes such */
 }
 
 static inline const uint8_t *lookup_record(const struct lookup *l, uint32_t row)

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 
 #define ROOM_STEP 4096u /* records paid for at once */
-#define FEW 24u         /* records that are sorted by insertion */
+#define RECORDS_MAX (UINT32_MAX / ROOM_STEP * ROOM_STEP)
+#define FEW 24u /* records that are sorted by insertion */
 
 static inline uint64_t align8(uint64_t n)
 {
@@ -34,7 +35,7 @@ void maker_init(struct maker *m, struct run *r, fe_type key, fe_type value, uint
     *m = (struct maker){ .run = r, .key = key, .value = value, .limit = limit };
     m->stride = lookup_stride(key, value, &m->far);
     m->max = limit / cost(m) / ROOM_STEP * ROOM_STEP;
-    m->max = m->max < ROOM_STEP ? ROOM_STEP : m->max > UINT32_MAX - 1 ? UINT32_MAX - 1 : m->max;
+    m->max = m->max < ROOM_STEP ? ROOM_STEP : m->max > RECORDS_MAX ? RECORDS_MAX : m->max;
     m->records = region_take(m->max * m->stride);
     m->made = region_take(made_bytes(m, m->max));
     if (m->far)

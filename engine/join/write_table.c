@@ -1,5 +1,6 @@
 /* write_table.c - the sink that makes one range of buckets a table, for joins to probe where it lies. */
 #include "engine/join/maker.h"
+#include "engine/shuffle/read.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -12,16 +13,11 @@ struct writer {
 };
 
 /* The buckets that the stage's one input has for this partition. */
-static int range_find(struct run *r, uint32_t *lo, uint32_t *hi)
+static int range_of_input(struct run *r, uint32_t *lo, uint32_t *hi)
 {
-    const struct rec_input *in = r->stage->inputs.v;
-    if (r->stage->inputs.n != 1 || in->cuts.n <= r->part + 1 || in->cuts.v[r->part].key.n != 4 ||
-        in->cuts.v[r->part + 1].key.n != 4)
-        return run_fail(r, CAUSE_ERROR, "the stage does not say which buckets partition %u has", r->part);
-    const uint8_t *from = in->cuts.v[r->part].key.p, *to = in->cuts.v[r->part + 1].key.p;
-    *lo = (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
-    *hi = (uint32_t)to[0] << 24 | (uint32_t)to[1] << 16 | (uint32_t)to[2] << 8 | to[3];
-    return 0;
+    if (r->stage->inputs.n != 1)
+        return run_fail(r, CAUSE_ERROR, "the stage makes a table of %u inputs", r->stage->inputs.n);
+    return read_bucket_range(r, r->stage->inputs.v, r->part, lo, hi);
 }
 
 static int pull(struct writer *w, struct run *r, const struct plan_node *node, struct op *child)
@@ -62,14 +58,8 @@ static int write_file(struct run *r, const struct lookup *l)
     int failed = spillfile_create(&f, r) || put(&f, &h, sizeof h) ||
                  put(&f, l->directory, lookup_directory_bytes(l)) ||
                  put(&f, l->records, l->rows * l->stride) || put(&f, l->far, l->far_bytes) ||
-                 spillfile_flush(&f);
-    if (!failed) {
-        spillfile_keep(&f);
-        r->report->out_bytes = f.at;
-        r->report->rows = l->rows;
-        if (r->env->to_disk)
-            r->report->flags |= REPORT_ON_DISK;
-    }
+                 spillfile_finish(&f);
+    r->report->rows = l->rows;
     spillfile_close(&f);
     return failed ? -1 : 0;
 }
@@ -82,7 +72,7 @@ int sink_write_table(struct run *r, const struct plan_node *node, struct op *chi
     if (!w)
         abort();
     maker_init(&w->maker, r, node->key, node->value, r->budget / 2);
-    int failed = range_find(r, &lo, &hi) || pull(w, r, node, child);
+    int failed = range_of_input(r, &lo, &hi) || pull(w, r, node, child);
     if (!failed && w->maker.n) { /* no row, no file */
         if (lo >= hi || hi > node->buckets)
             failed =

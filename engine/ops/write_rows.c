@@ -54,16 +54,7 @@ static int batch_write(struct rows_writer *w, const struct batch *b)
 
 static int rows_finish(struct rows_writer *w)
 {
-    struct rec_report *report = w->run->report;
-    if (few_flush(w) || (w->file.run && spillfile_flush(&w->file)))
-        return -1;
-    if (!w->file.run)
-        return 0;
-    spillfile_keep(&w->file);
-    report->out_bytes = w->file.at;
-    if (w->run->env->to_disk)
-        report->flags |= REPORT_ON_DISK;
-    return 0;
+    return few_flush(w) || (w->file.run && spillfile_finish(&w->file)) ? -1 : 0;
 }
 
 int sink_write_rows(struct run *r, const struct plan_node *node, struct op *child)

@@ -103,6 +103,11 @@ int mapfile_finish(struct mapfile *m)
         .magic = MAP_MAGIC, .kind = m->kind, .runs = m->runs, .buckets = m->buckets, .rows = m->rows
     };
     uint64_t n = entries(m);
+    if (m->firsts.n + sizeof n + m->index.n > MAP_INDEX_BYTES_MAX)
+        return run_fail(
+            r, CAUSE_MEMORY,
+            "the slot's memory is too small: the index of this partition's %u runs has over %u MiB", m->runs,
+            MAP_INDEX_BYTES_MAX >> 20);
     if (m->kind == MAP_HASH)
         report_sizes(m, r->report, &r->arena);
     buf_put(&m->firsts, &n, sizeof n);
@@ -112,14 +117,8 @@ int mapfile_finish(struct mapfile *m)
     f.xxh3 = footer_sum(&f, m->firsts.p);
     buf_put(&m->file.pending, m->firsts.p, m->firsts.n);
     buf_put(&m->file.pending, &f, sizeof f);
-    if (spillfile_flush(&m->file))
-        return -1;
-    spillfile_keep(&m->file);
-    r->report->out_bytes = m->file.at;
     r->report->rows = m->rows;
-    if (r->env->to_disk)
-        r->report->flags |= REPORT_ON_DISK;
-    return 0;
+    return spillfile_finish(&m->file);
 }
 
 void mapfile_close(struct mapfile *m)

@@ -1,6 +1,6 @@
 /* order.c - see order.h.
  *
- * Sorting: by the prefix's bytes from the first on, in place (American flag sort, McIlroy, Bostic and McIlroy 1993), and
+ * Sorting: by the prefix's bytes from the first on, through a spare array (radix sort, most significant byte first), and
  * by comparing where few rows are left, or where the prefix is used up.
  */
 #include "engine/shuffle/order.h"
@@ -13,16 +13,11 @@ struct order order_of(const struct plan_node *node, fe_type key, fe_type value)
     return (struct order){ key, value, node->by_value ? BY_VALUE : BY_KEY, node->order == FERRO_DESCENDING };
 }
 
-static inline bool is_number(fe_type t)
-{
-    return t == FERRO_I64 || t == FERRO_F64;
-}
-
 /* 16 bytes of a text or struct, or a number's 8. */
 static inline struct prefix bytes_prefix(fe_type t, fe_slice s, bool down)
 {
     struct prefix p = { type_prefix(t, s, down), 0 };
-    if (!is_number(t)) {
+    if (!type_is_number(t)) {
         fe_slice rest = s.n > 8 ? (fe_slice){ s.p + 8, s.n - 8 } : (fe_slice){ s.p, 0 };
         p.lo = type_prefix(FERRO_TEXT, rest, down);
     }
@@ -36,7 +31,7 @@ struct prefix order_prefix_any(const struct order *o, fe_slice key, fe_slice val
     if (o->by == BY_HASH)
         return (struct prefix){ hash, type_prefix(o->key, key, false) };
     struct prefix p = bytes_prefix(o->value, value, o->down);
-    if (is_number(o->value) && o->key != FERRO_NONE)
+    if (type_is_number(o->value) && o->key != FERRO_NONE)
         p.lo = type_prefix(o->key, key, false);
     return p;
 }
@@ -44,8 +39,8 @@ struct prefix order_prefix_any(const struct order *o, fe_slice key, fe_slice val
 int order_rest(const struct order *o, fe_slice ka, fe_slice va, fe_slice kb, fe_slice vb)
 {
     if (o->by == BY_KEY)
-        return is_number(o->key) ? 0 : type_order(o->key, ka, kb, o->down);
-    if (o->by == BY_VALUE && !is_number(o->value)) {
+        return type_is_number(o->key) ? 0 : type_order(o->key, ka, kb, o->down);
+    if (o->by == BY_VALUE && !type_is_number(o->value)) {
         int order = type_order(o->value, va, vb, o->down);
         if (order)
             return order;

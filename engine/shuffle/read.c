@@ -24,13 +24,12 @@ static uint32_t bound(struct bytes b)
     return (uint32_t)b.p[0] << 24 | (uint32_t)b.p[1] << 16 | (uint32_t)b.p[2] << 8 | b.p[3];
 }
 
-static int init_buckets(struct read *rd, const struct rec_input *in, uint32_t part)
+int read_bucket_range(struct run *r, const struct rec_input *in, uint32_t part, uint32_t *lo, uint32_t *hi)
 {
     if (in->cuts.n <= part + 1 || in->cuts.v[part].key.n != 4 || in->cuts.v[part + 1].key.n != 4)
-        return run_fail(rd->run, CAUSE_ERROR, "the stage does not say which buckets partition %u reads",
-                        part);
-    rd->lo = bound(in->cuts.v[part].key);
-    rd->hi = bound(in->cuts.v[part + 1].key);
+        return run_fail(r, CAUSE_ERROR, "the stage does not say which buckets partition %u has", part);
+    *lo = bound(in->cuts.v[part].key);
+    *hi = bound(in->cuts.v[part + 1].key);
     return 0;
 }
 
@@ -55,7 +54,8 @@ int read_init(struct read *rd, struct run *r, const struct leaf *leaf, enum map_
         return run_fail(r, CAUSE_ERROR, "the stage has no partition %u of input %u", leaf->part, leaf->input);
     const struct rec_input *in = &r->stage->inputs.v[leaf->input];
     rd->shuffle = in->shuffle;
-    return kind == MAP_HASH ? init_buckets(rd, in, leaf->part) : init_range(rd, in, leaf->part);
+    return kind == MAP_HASH ? read_bucket_range(r, in, leaf->part, &rd->lo, &rd->hi)
+                            : init_range(rd, in, leaf->part);
 }
 
 /* ---- descriptors --------------------------------------------------------------------- */

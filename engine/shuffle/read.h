@@ -51,6 +51,8 @@ struct read {
 
 /* What partition leaf->part of the input reads.  0, or -1 after run_fail(). */
 int read_init(struct read *rd, struct run *r, const struct leaf *leaf, enum map_kind kind);
+/* hash: partition `part` of the input has buckets *lo..*hi-1.  0, or -1 after run_fail(). */
+int read_bucket_range(struct run *r, const struct rec_input *in, uint32_t part, uint32_t *lo, uint32_t *hi);
 /* The next window: 1, 0 when there is none, -1 after run_fail(). */
 int read_window(struct read *rd);
 /* Is this the last window? */

@@ -75,6 +75,18 @@ int spillfile_flush(struct spillfile *f)
     return 0;
 }
 
+int spillfile_finish(struct spillfile *f)
+{
+    struct rec_report *report = f->run->report;
+    if (spillfile_flush(f))
+        return -1;
+    f->output = false;
+    report->out_bytes = f->at;
+    if (f->run->env->to_disk)
+        report->flags |= REPORT_ON_DISK;
+    return 0;
+}
+
 void spillfile_close(struct spillfile *f)
 {
     char path[PATH_MAX];

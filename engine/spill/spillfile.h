@@ -18,7 +18,7 @@ struct spillfile {
     uint64_t at;        /* bytes written */
     struct buf pending; /* owned: bytes behind them */
     uint64_t held;      /* of the budget */
-    bool output;        /* a file with a name, which goes when it is closed before spillfile_keep() */
+    bool output;        /* a file with a name, which goes when it is closed before spillfile_finish() */
 };
 
 int spillfile_open(struct spillfile *f, struct run *r); /* a temporary one in env->disk */
@@ -33,10 +33,7 @@ static inline int spillfile_settle(struct spillfile *f)
 {
     return f->pending.n < SPILL_WRITE_BYTES ? 0 : spillfile_flush(f);
 }
-static inline void spillfile_keep(struct spillfile *f)
-{
-    f->output = false;
-}
+int spillfile_finish(struct spillfile *f); /* an output is whole: it stays, and the report says so */
 void spillfile_close(struct spillfile *f); /* safe on a zeroed or closed one */
 
 #endif
