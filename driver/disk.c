@@ -27,17 +27,17 @@ int64_t disk_block_data(const struct served_item *item, const struct action *act
                         struct buf *frame)
 {
     uint64_t length = act->io.length && act->io.length < CHUNK_BYTES_MAX ? act->io.length : CHUNK_BYTES_MAX;
-    uint8_t *bytes = malloc(length);
-    int64_t n = bytes ? served_read(item, act->io.offset, bytes, length) : -ENOMEM;
+    uint8_t *read = item->path ? malloc(length) : NULL;
+    int64_t n = item->path && !read ? -ENOMEM : served_read(item, act->io.offset, read, length);
     if (n >= 0) {
         struct msg_block_data m = { .tag = act->io.tag,
                                     .offset = act->io.offset,
                                     .total = item->total,
-                                    .bytes = { bytes, (uint32_t)n } };
+                                    .bytes = { read ? read : item->bytes + act->io.offset, (uint32_t)n } };
         struct head h = { .tag = MSG_BLOCK_DATA, .epoch = head->epoch, .generation = head->generation };
         proto_encode(frame, &h, &m);
     }
-    free(bytes);
+    free(read);
     return n;
 }
 

@@ -66,8 +66,8 @@ void results_write(struct results *r, uint32_t stage, uint32_t part, uint32_t at
     if (end > b->n) {
         if (!room(r, end - b->n, b->n))
             return;
-        size_t more = (size_t)(end - b->n);
-        memset(buf_grow(b, more), 0, more); /* chunks may come in any order */
+        size_t more = (size_t)(end - b->n), gap = offset > b->n ? (size_t)offset - b->n : 0;
+        memset(buf_grow(b, more), 0, gap); /* chunks may come in any order */
         b->n = (size_t)end;
         r->bytes += more;
     }

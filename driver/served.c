@@ -171,6 +171,7 @@ int64_t served_read(const struct served_item *item, uint64_t offset, void *into,
         length = item->total - offset;
     if (item->path)
         return file_read(item, offset, into, length);
-    memcpy(into, item->bytes + offset, length);
+    if (into)
+        memcpy(into, item->bytes + offset, length);
     return (int64_t)length;
 }

@@ -45,7 +45,7 @@ const struct served_item *served_find(struct served *s, struct block_id id);
 void served_fini(struct served *s);
 
 /* Up to `length` bytes from `offset`: a count; -ESTALE when the file is not what it was, -EINVAL past
- * the end, or another -errno. */
+ * the end, or another -errno.  Of bytes in memory `into` may be NULL: they are at item->bytes + offset. */
 int64_t served_read(const struct served_item *item, uint64_t offset, void *into, uint64_t length);
 
 #endif

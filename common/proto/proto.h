@@ -109,8 +109,9 @@ uint32_t proto_senders(uint8_t tag);  /* mask of enum role; 0 when unknown */
 const char *cause_name(enum cause c); /* "crash" */
 
 /* Names of blocks, derived from what they are: XXH3-128 over (kind, a, b, c).
- * A library's or file's name derives from its content or identity instead. */
-enum block_kind { BLOCK_OUTPUT = 1, BLOCK_INPUT, BLOCK_COPY };
+ * A library's or file's name derives from its content or identity instead; what a job's main gives to its
+ * tasks is numbered. */
+enum block_kind { BLOCK_OUTPUT = 1, BLOCK_INPUT, BLOCK_COPY, BLOCK_GIVEN };
 struct block_id block_name(enum block_kind kind, uint64_t a, uint64_t b, uint64_t c);
 struct block_id block_output(uint32_t stage, uint32_t part, uint32_t attempt); /* a task's output file */
 struct block_id block_of_content(const void *p, size_t n);                     /* BLAKE2b-128 */

@@ -16,8 +16,7 @@ int app_serve(fe_app *app, const void *p, size_t n, struct block_id *id, struct 
     if (app->served == SERVED_MAX)
         return error_set(e, E2BIG, "over %u broadcasts, and datasets of more than %u KiB", SERVED_MAX,
                          PLAN_INLINE_BYTES_MAX >> 10);
-    app->served++;
-    *id = block_of_content(p, n);
+    *id = block_name(BLOCK_GIVEN, app->served++, 0, 0); /* hashing it took longer than sending it */
     rt->serve(rt->user, &(struct served_block){ .id = *id, .bytes = bytes });
     return 0;
 }
