@@ -47,22 +47,58 @@ uint32_t number_put_f64(char out[NUMBER_TEXT_MAX], double f)
 
 /* ---- in ------------------------------------------------------------------------ */
 
+/* An integer under way: u, which is not to exceed max. */
+struct whole {
+    uint64_t u, max;
+};
+
+static inline bool whole_digit(struct whole *w, char c)
+{
+    uint8_t digit = (uint8_t)(c - '0');
+    if (digit > 9 || w->u > (w->max - digit) / 10)
+        return false;
+    w->u = w->u * 10 + digit;
+    return true;
+}
+
+static inline bool has_sign(fe_slice s)
+{
+    return s.n && (*s.p == '-' || *s.p == '+');
+}
+
 int64_t fe_parse_i64(fe_slice s, int64_t otherwise)
 {
-    const char *p = s.p, *end = s.p + s.n;
-    bool minus = p < end && *p == '-';
-    if (p < end && (*p == '-' || *p == '+'))
-        p++;
-    if (p == end)
+    bool minus = s.n && *s.p == '-';
+    struct whole w = { 0, (uint64_t)INT64_MAX + minus };
+    size_t at = has_sign(s);
+    if (at == s.n)
         return otherwise;
-    uint64_t u = 0, max = (uint64_t)INT64_MAX + minus;
-    for (; p < end; p++) {
-        uint8_t digit = (uint8_t)(*p - '0');
-        if (digit > 9 || u > (max - digit) / 10)
+    for (; at < s.n; at++)
+        if (!whole_digit(&w, s.p[at]))
             return otherwise;
-        u = u * 10 + digit;
+    return minus ? (int64_t)(0 - w.u) : (int64_t)w.u;
+}
+
+int64_t fe_parse_decimal_any(fe_slice s, unsigned places, int64_t otherwise)
+{
+    bool minus = s.n && *s.p == '-', point = false, any = false;
+    struct whole w = { 0, (uint64_t)INT64_MAX + minus };
+    if (places > DIGITS_MAX - 1)
+        return otherwise;
+    for (size_t at = has_sign(s); at < s.n; at++) {
+        if (s.p[at] == '.' && !point) {
+            point = true;
+            continue;
+        }
+        if ((point && places == 0) || !whole_digit(&w, s.p[at]))
+            return otherwise;
+        places -= point;
+        any = true;
     }
-    return minus ? (int64_t)(0 - u) : (int64_t)u;
+    for (; places > 0; places--)
+        if (!whole_digit(&w, '0'))
+            return otherwise;
+    return !any ? otherwise : minus ? (int64_t)(0 - w.u) : (int64_t)w.u;
 }
 
 /* A decimal number taken apart: value = (-1)^minus * mantissa * 10^exponent. */

@@ -443,11 +443,48 @@ static inline size_t fe_fields(fe_slice line, char separator, fe_slice *fields, 
     return count + 1;
 }
 
+/* Split at the last `separator`; false when there is none, and both are as they were.  Cheapest where what is after it is
+ * short, as it is looked for from the end. */
+static inline bool fe_split_last(fe_slice line, char separator, fe_slice *before, fe_slice *after)
+{
+    const char *found = NULL;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (line.n >= 8) {
+        uint64_t w, other;
+        memcpy(&w, line.p + line.n - 8, 8);
+        w ^= 0x0101010101010101u * (unsigned char)separator;
+        other = ((w & 0x7f7f7f7f7f7f7f7fu) + 0x7f7f7f7f7f7f7f7fu) | w | 0x7f7f7f7f7f7f7f7fu;
+        if (~other)
+            found = line.p + line.n - 1 - (__builtin_clzll(~other) >> 3);
+    }
+#endif
+    for (size_t at = line.n; !found && at > 0; at--)
+        if (line.p[at - 1] == separator)
+            found = line.p + at - 1;
+    if (!found)
+        return false;
+    after->p = found + 1;
+    after->n = line.n - (size_t)(found + 1 - line.p);
+    before->p = line.p;
+    before->n = (size_t)(found - line.p);
+    return true;
+}
+
 /* The number that the whole slice is, or `otherwise` when it is none or out of range:
  * an optional sign and decimal digits; for f64 also a fraction and an exponent, "inf"
  * and "nan".  Exact: fe_save_text prints an f64 so that this gives it back. */
 FERRO_API int64_t fe_parse_i64(fe_slice s, int64_t otherwise);
 FERRO_API double fe_parse_f64_any(fe_slice s, double otherwise); /* behind fe_parse_f64() */
+FERRO_API int64_t fe_parse_decimal_any(fe_slice s, unsigned places,
+                                       int64_t otherwise); /* behind fe_parse_decimal() */
+
+/* Eight bytes, the first digit first, each '0' to '9' with 0x30 taken off: the number that they are. */
+static inline uint64_t fe_eight_digits(uint64_t digits)
+{
+    digits = digits * 10 + (digits >> 8);
+    return ((digits & 0xff000000ffu) * 0xf424000000064u + (digits >> 16 & 0xff000000ffu) * 0x271000000001u) >>
+           32;
+}
 
 /* Digits with or without a sign and a fraction, 8 bytes in all, as one word: false for anything else. */
 static inline bool fe_parse_short(fe_slice s, double *out)
@@ -480,11 +517,8 @@ static inline bool fe_parse_short(fe_slice s, double *out)
     bad = ((digits + 0x7676767676767676u) | digits) & 0x8080808080808080u;
     if (bad)
         return false;
-    digits = digits * 10 + (digits >> 8);
-    digits =
-        ((digits & 0xff000000ffu) * 0xf424000000064u + (digits >> 16 & 0xff000000ffu) * 0x271000000001u) >>
-        32;
-    double f = (double)digits / powers[fraction]; /* both are exact: the one rounding is right */
+    double f =
+        (double)fe_eight_digits(digits) / powers[fraction]; /* both are exact: the one rounding is right */
     *out = minus ? -f : f;
     return true;
 #else
@@ -497,6 +531,43 @@ static inline double fe_parse_f64(fe_slice s, double otherwise)
 {
     double f;
     return fe_parse_short(s, &f) ? f : fe_parse_f64_any(s, otherwise);
+}
+
+/* The usual case of fe_parse_decimal(): 8 bytes at most, with a point and `places` digits after it.  Without a branch by
+ * the sign or the length, which come at random. */
+static inline bool fe_decimal_short(fe_slice s, unsigned places, int64_t *out)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const char *whole = s.n - 1 < 8 && places - 1 < 6 ? fe_readable(s.p, 8) : NULL;
+    if (!whole)
+        return false;
+    uint64_t w, digits, before = ((uint64_t)1 << 8 * (7 - places)) - 1; /* bytes before the point's */
+    memcpy(&w, whole, 8);
+    uint64_t minus = (char)w == '-', n = s.n - minus; /* at least 0 */
+    if (n < places + 2)
+        return false;
+    w = w >> 8 * minus << 8 * (8 - n); /* the last byte is the last digit */
+    if ((w >> 8 * (7 - places) & 255) != '.')
+        return false;
+    w = (w & ~(before << 8 | 255)) | (w & before) << 8;
+    digits = w ^ 0x3030303030303030u << 8 * (9 - n);
+    if (((digits + 0x7676767676767676u) | digits) & 0x8080808080808080u)
+        return false;
+    *out = (int64_t)((fe_eight_digits(digits) ^ -minus) + minus);
+    return true;
+#else
+    (void)s, (void)places, (void)out;
+    return false;
+#endif
+}
+
+/* A number with at most `places` digits (0 to 18) after its point, times 10 to the power of `places`: -9.5 with 2 is
+ * -950.  Exact, and cheaper than an f64.  `otherwise`: the slice is no such number, an optional sign and decimal digits
+ * with or without a point, or too large. */
+static inline int64_t fe_parse_decimal(fe_slice s, unsigned places, int64_t otherwise)
+{
+    int64_t i;
+    return fe_decimal_short(s, places, &i) ? i : fe_parse_decimal_any(s, places, otherwise);
 }
 
 /* ---- sources --------------------------------------------------------------

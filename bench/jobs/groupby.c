@@ -14,13 +14,14 @@ struct figures {
 
 static void parse(fe_task *t, fe_slice key, fe_slice line)
 {
-    fe_slice f[2];
+    fe_slice name, value;
     (void)key;
-    double value = fe_fields(line, ';', f, 2) == 2 ? fe_parse_f64(f[1], 1e9) : 1e9;
-    if (value > 99.9 || value < -99.9)
+    int64_t tenths =
+        fe_split_last(line, ';', &name, &value) ? fe_parse_decimal(value, 1, INT64_MAX) : INT64_MAX;
+    if (tenths > 999 || tenths < -999)
         fe_fail(t, "a line is not `name;-99.9`: %.*s", (int)(line.n < 80 ? line.n : 80), line.p);
     else
-        fe_emit(t, f[0], (int64_t)(value * 10 + (value < 0 ? -0.5 : 0.5)));
+        fe_emit(t, name, tenths);
 }
 
 static void add(fe_task *t, void *acc, fe_slice name, fe_slice value)

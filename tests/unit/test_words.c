@@ -120,3 +120,60 @@ Test(words, short_numbers_are_as_long_ones)
         cr_assert(!memcmp(&f, &any, sizeof f), "%s", text);
     }
 }
+
+Test(words, the_last_separator_splits)
+{
+    char *end = page_end();
+    for (size_t n = 0; n < 40; n++)
+        for (int i = 0; i < 200; i++) {
+            char *line = end - n;
+            for (size_t k = 0; k < n; k++)
+                line[k] = rand() % (1 + i % 20) ? (char)(';' ^ 1 << rand() % 8) : ';';
+            const char *found = n ? memrchr(line, ';', n) : NULL;
+            fe_slice before = { "b", 1 }, after = { "a", 1 };
+            cr_assert_eq(fe_split_last((fe_slice){ line, n }, ';', &before, &after), found != NULL);
+            if (!found)
+                cr_assert(*before.p == 'b' && *after.p == 'a');
+            else
+                cr_assert(before.p == line && before.p + before.n == found && after.p == found + 1 &&
+                          after.p + after.n == end);
+        }
+}
+
+static int64_t decimal(const char *text, unsigned places)
+{
+    fe_slice s = fe_str(text);
+    int64_t i = 0, any = fe_parse_decimal_any(s, places, 12345);
+    if (fe_decimal_short(s, places, &i))
+        cr_assert_eq(i, any, "%s with %u", text, places);
+    return fe_parse_decimal(s, places, 12345);
+}
+
+Test(words, decimals_are_integers_of_their_last_place)
+{
+    static const char parts[] = "0123456789.-+e ";
+    char text[32];
+    for (int i = -99999; i <= 99999; i++) {
+        snprintf(text, sizeof text, "%s%d.%d", i < 0 ? "-" : "", abs(i) / 10, abs(i) % 10);
+        cr_assert_eq(decimal(text, 1), i, "%s", text);
+        cr_assert_eq(decimal(text, 3), i * 100, "%s", text);
+        cr_assert_eq(decimal(text, 0), 12345, "%s", text);
+    }
+    cr_assert(decimal("7", 2) == 700 && decimal("7.", 2) == 700 && decimal(".5", 2) == 50 &&
+              decimal("-.05", 2) == -5 && decimal("+1.25", 2) == 125 && decimal("-0.0", 1) == 0);
+    cr_assert(decimal("", 1) == 12345 && decimal("-", 1) == 12345 && decimal(".", 1) == 12345 &&
+              decimal("-.", 1) == 12345 && decimal("1.25", 1) == 12345 && decimal("1.2.3", 4) == 12345 &&
+              decimal("--1.0", 1) == 12345 && decimal("1.0 ", 1) == 12345 && decimal("0x1.0", 1) == 12345);
+    cr_assert(decimal("-9.223372036854775808", 18) == INT64_MIN &&
+              decimal("9.223372036854775807", 18) == INT64_MAX);
+    cr_assert(decimal("0", 19) == 12345 && decimal("9.223372036854775808", 18) == 12345 &&
+              decimal("922337203685477581", 1) == 12345);
+    for (int i = 0; i < 300000; i++) {
+        int n = rand() % 10;
+        for (int k = 0; k < n; k++)
+            text[k] = parts[rand() % (i % 2 ? 11 : 15)];
+        text[n] = 0;
+        int64_t any = fe_parse_decimal_any(fe_str(text), i % 8, 12345);
+        cr_assert_eq(decimal(text, i % 8), any, "%s", text);
+    }
+}
