@@ -23,11 +23,11 @@ static inline uint64_t hash8(uint64_t bits)
 
 static inline uint64_t bytes_hash(const char *p, size_t n)
 {
-    uint64_t w[2];
-    if (n > SHORT_KEY_BYTES)
+    uint64_t w[4];
+    if (n > WORDS_KEY_BYTES)
         return XXH3_64bits(p, n);
-    key_words(p, n, w);
-    return words_hash(w, n);
+    key_words(p, n, w, sizeof w);
+    return words_hash4(w, n);
 }
 
 uint64_t type_hash(fe_type t, fe_slice key)

@@ -1,7 +1,7 @@
 /* types.h - what the engine knows of keys and values: hash, order, merging.  One kernel a type.
  *
  * The hash is the same on every CPU, and part of the shuffle's format: XXH3_64 of the key's bytes where they are over
- * 16; of shorter ones, as most keys are, a product of the two words they make, which takes no branch by the length.
+ * 32; of shorter ones, as most keys are, products of the four words they make, which takes no branch by the length.
  * -0.0 equals 0.0 and all NaNs are one key; NaN sorts last, in either direction.
  */
 #ifndef FERRO_ENGINE_TYPES_H
@@ -25,34 +25,50 @@ static inline uint64_t type_f64_bits(const void *p)
 }
 
 #define SHORT_KEY_BYTES 16 /* keys up to here are two words: compared, hashed and kept in a slot as such */
+#define WORDS_KEY_BYTES 32 /* keys up to here are four: compared and hashed as such */
 
-/* A short key in two words, zeros behind it. */
-static inline void key_words(const char *p, size_t n, uint64_t w[2])
+/* A key of n bytes, at most `size` (16 or 32), in as many words as that is, zeros behind it. */
+static inline __attribute__((always_inline)) void key_words(const char *p, size_t n, uint64_t *w, size_t size)
 {
-    static const uint64_t ones[4] = { UINT64_MAX, UINT64_MAX, 0, 0 };
-    uint64_t mask[2];
-    const char *whole = n ? fe_readable(p, SHORT_KEY_BYTES) : NULL;
+    static const uint64_t ones[8] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
+    const char *mask = (const char *)ones + WORDS_KEY_BYTES - n;
+    const char *whole = n ? fe_readable(p, size) : NULL;
     if (!whole) {
-        w[0] = w[1] = 0;
+        memset(w, 0, size);
         if (n)
             memcpy(w, p, n);
         return;
     }
-    memcpy(mask, (const char *)ones + SHORT_KEY_BYTES - n, sizeof mask);
-    memcpy(w, whole, SHORT_KEY_BYTES);
-    w[0] &= mask[0];
-    w[1] &= mask[1];
+    for (size_t i = 0; i < size; i += 8) {
+        uint64_t word, keep;
+        memcpy(&word, whole + i, 8);
+        memcpy(&keep, mask + i, 8);
+        w[i / 8] = word & keep;
+    }
 }
 
-/* The hash of a short key: both halves of a 128-bit product, and of each factor something, so that a factor of zero
- * leaves no others without effect; then what is left to mix. */
+/* Both halves of a 128-bit product, and of each factor something, so that a factor of zero leaves no others without
+ * effect. */
+static inline uint64_t words_product(uint64_t a, uint64_t b)
+{
+    __extension__ unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64) ^ (a << 32 | a >> 32) ^ b;
+}
+
+/* The hash of a short key. */
 static inline uint64_t words_hash(const uint64_t w[2], size_t n)
 {
-    uint64_t a = w[0] ^ 0x9e3779b97f4a7c15u, b = w[1] ^ 0xd6e8feb86659fd93u ^ n << 56;
-    __extension__ unsigned __int128 product = (unsigned __int128)a * b;
-    uint64_t h = (uint64_t)product ^ (uint64_t)(product >> 64) ^ (a << 32 | a >> 32) ^ b;
+    uint64_t h = words_product(w[0] ^ 0x9e3779b97f4a7c15u, w[1] ^ 0xd6e8feb86659fd93u ^ n << 56);
     h = (h ^ h >> 32) * 0xe7037ed1a0b428dbu;
     return h ^ h >> 29;
+}
+
+/* The hash of a key of up to 32 bytes: of a short one, the same as words_hash(), as its other words' part is then 0. */
+static inline uint64_t words_hash4(const uint64_t w[4], size_t n)
+{
+    const uint64_t a = 0xa0761d6478bd642fu, b = 0x8ebc6af09c88c6e3u;
+    uint64_t rest = words_product(w[2] ^ a, w[3] ^ b) ^ words_product(a, b);
+    return words_hash((uint64_t[2]){ w[0] ^ rest, w[1] }, n);
 }
 
 uint64_t type_hash(fe_type t, fe_slice key);

@@ -22,9 +22,15 @@ enum { COUNTS, SUMS, KERNEL, USER, ADDS };
 
 /* A row on its way into the table. */
 struct probe {
-    uint64_t word[2]; /* of a short key */
+    uint64_t word[4]; /* the first of the key; two in a group that is not wide */
     uint64_t hash;
     uint32_t n, row;
+};
+
+struct group {
+    struct probe probe[GROUP];
+    uint32_t n;
+    bool wide; /* may have keys that are not short */
 };
 
 static inline uint64_t align8(uint64_t n)
@@ -303,7 +309,7 @@ static bool short_new(struct combine *c, struct slot *s, const struct probe *p, 
     }
     if (!value_first(c, s, b, p->row))
         return false;
-    memcpy(s->key.word, p->word, sizeof p->word);
+    memcpy(s->key.word, p->word, sizeof s->key.word);
     s->n1 = p->n + 1;
     s->tag = (uint32_t)(p->hash >> 32);
     c->n++;
@@ -328,7 +334,6 @@ static inline __attribute__((always_inline)) bool add_short(struct combine *c, s
 
 static bool far_new(struct combine *c, struct slot *s, const struct probe *p, const struct batch *b)
 {
-    fe_slice key = vec_at(&b->key, p->row);
     uint64_t wide = c->wide.used;
     if (c->frozen) {
         miss(c, p);
@@ -336,14 +341,15 @@ static bool far_new(struct combine *c, struct slot *s, const struct probe *p, co
     }
     if (!value_first(c, s, b, p->row))
         return false;
-    uint8_t *to = area_take(c, &c->far, key.n, c->n == 0);
+    uint8_t *to = area_take(c, &c->far, p->n < sizeof p->word ? sizeof p->word : p->n, c->n == 0);
     if (!to) {
         c->wide.used = wide;
         return false;
     }
-    memcpy(to, key.p, key.n);
-    s->key.far.at = (uint32_t)((uint64_t)(to - c->far.p) / 8);
-    memcpy(&s->key.far.head, key.p, sizeof s->key.far.head);
+    memcpy(to, p->word, sizeof p->word);
+    if (p->n > sizeof p->word)
+        memcpy(to, vec_at(&b->key, p->row).p, p->n);
+    s->key.far.at = (uint64_t)(to - c->far.p);
     s->key.far.hash = p->hash;
     s->n1 = p->n + 1;
     s->tag = (uint32_t)(p->hash >> 32);
@@ -351,76 +357,121 @@ static bool far_new(struct combine *c, struct slot *s, const struct probe *p, co
     return true;
 }
 
-/* n > SHORT_KEY_BYTES */
-static inline bool far_equal(const void *a, const void *b, size_t n)
+/* Are the bytes the same, behind the words of a key that is longer? */
+static inline bool rest_equal(const struct combine *c, const struct slot *s, const struct probe *p,
+                              const struct batch *b)
 {
-    uint64_t x[4], y[4];
-    if (n > sizeof x)
-        return !memcmp(a, b, n);
-    memcpy(x, a, 16);
-    memcpy(y, b, 16);
-    memcpy(x + 2, (const char *)a + n - 16, 16);
-    memcpy(y + 2, (const char *)b + n - 16, 16);
-    return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3])) == 0;
+    return p->n <= WORDS_KEY_BYTES ||
+           (s->key.far.hash == p->hash && !memcmp(c->far.p + s->key.far.at, vec_at(&b->key, p->row).p, p->n));
 }
 
-static inline __attribute__((always_inline)) bool add_far(struct combine *c, const struct probe *p, int mode,
-                                                          const struct batch *b)
+/* Where lengths are mixed, they come at random: a key in the slot and one that lies far are compared alike. */
+static inline __attribute__((always_inline)) bool add_wide(struct combine *c, const struct probe *p, int mode,
+                                                           const struct batch *b)
 {
     for (uint64_t at = p->hash >> 32 & c->mask;; at = (at + 1) & c->mask) {
         struct slot *s = &c->slots[at];
-        if (!s->n1)
-            return far_new(c, s, p, b);
-        if (s->n1 == p->n + 1 && s->key.far.hash == p->hash &&
-            far_equal(c->far.p + s->key.far.at * 8ull, vec_at(&b->key, p->row).p, p->n)) {
+        uint64_t far = -(uint64_t)(s->n1 > SHORT_KEY_BYTES + 1), w[4];
+        uintptr_t near = (uintptr_t)&s->key;
+        uintptr_t key = near + (far & ((uintptr_t)c->far.p + s->key.far.at - near));
+        memcpy(w, (const void *)key, sizeof w); /* a slot's other words are not the key's */
+        if (((w[0] ^ p->word[0]) | (w[1] ^ p->word[1]) | ((w[2] & far) ^ p->word[2]) |
+             ((w[3] & far) ^ p->word[3]) | (s->n1 ^ (p->n + 1))) == 0 &&
+            rest_equal(c, s, p, b)) {
             merge(c, s, mode, b, p->row);
             return true;
         }
+        if (!s->n1)
+            return p->n > SHORT_KEY_BYTES ? far_new(c, s, p, b) : short_new(c, s, p, b);
     }
 }
 
-/* How many of the n rows are in: all, or there is no room. */
-static inline __attribute__((always_inline)) uint32_t add_rows(struct combine *c, const struct probe *p,
-                                                               uint32_t n, int mode, const struct batch *b)
+/* How many of the group's rows are in: all, or there is no room. */
+static inline __attribute__((always_inline)) uint32_t add_rows(struct combine *c, const struct group *g,
+                                                               int mode, const struct batch *b)
 {
     struct slot *slots = c->slots;
     uint64_t mask = c->mask;
-    for (uint32_t i = 0; i < n; i++, p++)
-        if (!(p->n > SHORT_KEY_BYTES ? add_far(c, p, mode, b) : add_short(c, slots, mask, p, mode, b)))
-            return i;
-    return n;
+    if (g->wide) {
+        for (uint32_t i = 0; i < g->n; i++)
+            if (!add_wide(c, &g->probe[i], mode, b))
+                return i;
+    } else
+        for (uint32_t i = 0; i < g->n; i++)
+            if (!add_short(c, slots, mask, &g->probe[i], mode, b))
+                return i;
+    return g->n;
 }
 
-static uint32_t add_group(struct combine *c, const struct probe *p, uint32_t n, const struct batch *b)
+static uint32_t add_group(struct combine *c, const struct group *g, const struct batch *b)
 {
     switch (c->mode) {
-    case COUNTS: return add_rows(c, p, n, COUNTS, b);
-    case SUMS: return add_rows(c, p, n, SUMS, b);
-    case ADDS: return add_rows(c, p, n, ADDS, b);
-    default: return add_rows(c, p, n, c->mode, b);
+    case COUNTS: return add_rows(c, g, COUNTS, b);
+    case SUMS: return add_rows(c, g, SUMS, b);
+    case ADDS: return add_rows(c, g, ADDS, b);
+    default: return add_rows(c, g, c->mode, b);
+    }
+}
+
+/* May one of the n rows from number `from` on have a key that is not short? */
+static bool is_wide(const struct batch *b, uint32_t from, uint32_t n)
+{
+    const struct vec *key = &b->key;
+    uint32_t longest = 0;
+    if (key->type != FERRO_TEXT)
+        return type_size(key->type) > SHORT_KEY_BYTES;
+    if (b->sel)
+        return true;
+    for (uint32_t i = from; i < from + n; i++) {
+        uint32_t size = (uint32_t)vec_at(key, i).n;
+        longest = size > longest ? size : longest;
+    }
+    return longest > SHORT_KEY_BYTES;
+}
+
+static inline void prepare_row(const struct combine *c, const struct batch *b, fe_slice key, bool wide,
+                               struct probe *p)
+{
+    if (!wide) {
+        key_words(key.p, key.n, p->word, SHORT_KEY_BYTES);
+        if (c->key == FERRO_F64)
+            p->word[0] = type_f64_bits(p->word);
+        p->hash = words_hash(p->word, key.n);
+    } else if (key.n <= WORDS_KEY_BYTES) {
+        key_words(key.p, key.n, p->word, WORDS_KEY_BYTES);
+        p->hash = words_hash4(p->word, key.n);
+    } else {
+        memcpy(p->word, key.p, sizeof p->word);
+        p->hash = b->hash ? b->hash[p->row] : type_hash(c->key, key);
     }
 }
 
 /* Hash n rows from number `from` on and bring their slots near. */
-static void prepare(const struct combine *c, const struct batch *b, uint32_t from, uint32_t n,
-                    struct probe *p)
+static inline __attribute__((always_inline)) void prepare_rows(const struct combine *c, const struct batch *b,
+                                                               uint32_t from, struct group *g, bool wide)
 {
     struct slot *slots = c->slots;
     uint64_t mask = c->mask;
-    for (uint32_t end = from + n; from < end; from++, p++) {
-        uint32_t row = b->sel ? b->sel[from] : from;
-        fe_slice key = vec_at(&b->key, row);
+    struct probe *p = g->probe;
+    for (uint32_t end = from + g->n; from < end; from++, p++) {
+        p->row = b->sel ? b->sel[from] : from;
+        fe_slice key = vec_at(&b->key, p->row);
         p->n = (uint32_t)key.n;
-        p->row = row;
-        if (key.n <= SHORT_KEY_BYTES) {
-            key_words(key.p, key.n, p->word);
-            if (c->key == FERRO_F64)
-                p->word[0] = type_f64_bits(p->word);
-            p->hash = words_hash(p->word, key.n);
-        } else
-            p->hash = b->hash ? b->hash[row] : type_hash(c->key, key);
+        prepare_row(c, b, key, wide, p);
         __builtin_prefetch(&slots[p->hash >> 32 & mask], 1);
     }
+}
+
+/* The next group: as many rows from number `from` on as there are, at most GROUP. */
+static void prepare(const struct combine *c, const struct batch *b, uint32_t from, struct group *g)
+{
+    uint32_t rows = b->rows - from;
+    g->n = rows < GROUP ? rows : GROUP;
+    g->wide = is_wide(b, from, g->n);
+    if (g->wide)
+        prepare_rows(c, b, from, g, true);
+    else
+        prepare_rows(c, b, from, g, false);
 }
 
 static bool has_room(struct combine *c)
@@ -428,31 +479,22 @@ static bool has_room(struct combine *c)
     return c->frozen || c->n + GROUP <= c->max || grow(c);
 }
 
-static inline uint32_t group_of(uint32_t rows)
-{
-    return rows < GROUP ? rows : GROUP;
-}
-
 int combine_add(struct combine *c, const struct batch *b, uint32_t *from)
 {
-    struct probe groups[2][GROUP];
-    uint32_t at = *from, n = group_of(b->rows - at), turn = 0;
+    struct group groups[2];
+    uint32_t at = *from, turn = 0;
     bool full = false;
     c->nmissed = 0;
     combine_see(c, b);
-    prepare(c, b, at, n, groups[0]);
-    while (n && !full) {
-        uint32_t next = group_of(b->rows - at - n);
-        if (!has_room(c)) {
-            full = true;
+    for (prepare(c, b, at, &groups[0]); groups[turn].n && !full; turn = !turn) {
+        const struct group *g = &groups[turn];
+        full = !has_room(c);
+        if (full)
             break;
-        }
-        prepare(c, b, at + n, next, groups[!turn]);
-        uint32_t added = add_group(c, groups[turn], n, b);
+        prepare(c, b, at + g->n, &groups[!turn]);
+        uint32_t added = add_group(c, g, b);
         at += added;
-        full = added < n;
-        turn = !turn;
-        n = next;
+        full = added < g->n;
     }
     c->rows_in += at - *from;
     *from = at;
@@ -465,7 +507,7 @@ static void slot_row(const struct combine *c, const struct slot *s, fe_slice *ke
 {
     uint32_t size = type_size(c->value);
     key->n = s->n1 - 1;
-    key->p = key->n > SHORT_KEY_BYTES ? (const char *)c->far.p + s->key.far.at * 8ull : (const char *)&s->key;
+    key->p = key->n > SHORT_KEY_BYTES ? (const char *)c->far.p + s->key.far.at : (const char *)&s->key;
     value->n = size;
     value->p = size <= INLINE_BYTES ? (const char *)&s->value : (const char *)c->wide.p + s->value;
 }

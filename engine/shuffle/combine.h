@@ -2,6 +2,7 @@
  *
  * Open addressing over 32-byte slots: the upper half of the hash, the key's length, 16 bytes of key and 8 of value
  * in place.  A longer key lies in a region, its whole hash carried in the slot; a wider value in another.
+ * Groups of rows with short keys only take a path of their own; in others, keys of up to 32 bytes are treated alike.
  * Rows are hashed and their slots prefetched 32 at a time, while the 32 before them are merged.
  *
  * In a map the table grows beyond a cache only while rows shrink well.  Where they don't, it is frozen: what it has goes
@@ -17,8 +18,7 @@ struct slot {
     union {
         uint64_t word[2]; /* a key of up to 16 bytes, zeros behind it */
         struct {
-            uint32_t at;   /* a longer one: its place in `far`, in 8 bytes */
-            uint32_t head; /* its first bytes */
+            uint64_t at; /* a longer one: its place in `far`, with zeros up to 32 bytes behind it */
             uint64_t hash;
         } far;
     } key;

@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 
 static fe_slice of(const void *p, size_t n)
 {
@@ -116,7 +117,9 @@ Test(types, hash_is_the_format)
     int64_t one = 1;
     cr_assert_eq(type_hash(FERRO_TEXT, fe_str("")), 0x1593b0b830123f4cu);
     cr_assert_eq(type_hash(FERRO_TEXT, fe_str("word")), 0x497d0a355742babau);
-    cr_assert_eq(type_hash(FERRO_TEXT, fe_str("seventeen letters")), 0x3be2fdb9fa81e0b0u);
+    cr_assert_eq(type_hash(FERRO_TEXT, fe_str("seventeen letters")), 0x72e3af6d23b594f0u);
+    cr_assert_eq(type_hash(FERRO_TEXT, fe_str("thirty-two letters and spaces it")), 0x5adec514f3b9166eu);
+    cr_assert_eq(type_hash(FERRO_TEXT, fe_str("more than thirty-two letters, by XXH")), 0x17251c2d620616ddu);
     cr_assert_eq(type_hash(FERRO_TEXT, of(&one, 8)), type_hash(FERRO_I64, of(&one, 8)));
 }
 
@@ -140,4 +143,43 @@ Test(types, kernels)
     cr_assert(isnan(x));
     cr_assert_null(kernel_merge(FERRO_SUM, FERRO_TEXT));
     cr_assert_null(kernel_merge(FERRO_MIN, FERRO_STRUCT(struct vec)));
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Structured keys, such as digits at two places, must not meet. */
+Test(types, hashes_of_short_keys_see_each_byte_and_the_length)
+{
+    static uint64_t h[36 * (36 * 9 * 9 + 1)];
+    char key[36] = { 0 };
+    size_t n = 0;
+    for (size_t length = 0; length < sizeof key; length++) {
+        h[n++] = type_hash(FERRO_TEXT, of(key, length));
+        for (size_t at = 0; at < length; at++)
+            for (int pair = 0; pair < 81; pair++) {
+                size_t other = (at + 16) % length;
+                key[at] = (char)('1' + pair / 9);
+                key[other] = (char)('1' + pair % 9);
+                if (other > at)
+                    h[n++] = type_hash(FERRO_TEXT, of(key, length));
+                key[at] = key[other] = 0;
+            }
+    }
+    qsort(h, n, sizeof *h, by_value);
+    for (size_t i = 1; i < n; i++)
+        cr_assert(h[i] != h[i - 1]);
+}
+
+Test(types, the_hash_of_two_words_is_that_of_four)
+{
+    for (size_t n = 0; n <= SHORT_KEY_BYTES; n++) {
+        uint64_t two[2], four[4];
+        key_words("sixteen and more bytes are readable", n, two, sizeof two);
+        key_words("sixteen and more bytes are readable", n, four, sizeof four);
+        cr_assert_eq(words_hash(two, n), words_hash4(four, n));
+    }
 }
