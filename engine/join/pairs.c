@@ -62,6 +62,7 @@ static int call(struct pairs *p)
         fe_slice key = vec_at(&b->key, row), streamed = vec_at(&b->value, row), other;
         uint64_t word = word_of(p, p->at, key);
         while (match_take(m, word, key, &other)) {
+            emitter_see(&p->emitter, NULL); /* one row may have any number of pairs */
             p->fn(task, key, p->swapped ? other : streamed, p->swapped ? streamed : other);
             if (task->failed)
                 return -1;
@@ -89,7 +90,6 @@ int pairs_next(struct pairs *p, const struct batch **out)
             }
             p->at = p->ahead = 0;
             hash_rows(p);
-            emitter_see(&p->emitter, NULL);
         }
         if (call(p))
             return -1;

@@ -428,6 +428,43 @@ Test(join, functions_that_fail)
     local_free(&l);
 }
 
+/* ---- what functions unquote -------------------------------------------------------------- */
+
+static void same_key(fe_task *t, fe_slice key, fe_slice value)
+{
+    (void)key;
+    fe_emit(t, 1, fe_i64(value));
+}
+
+/* It lives until the function returns: that of all pairs of one row would be more than there is memory. */
+static void unquote_pair(fe_task *t, fe_slice key, fe_slice left, fe_slice right)
+{
+    static const char line[] = "\"a \"\"word\"\" in quotes, and so many more that it is worth the copy\";2";
+    fe_slice fields[2];
+    size_t n = fe_csv_fields(t, fe_str(line), ';', fields, 2);
+    if (n == 2 && fe_i64(left) == 0 && fe_i64(right) == 0)
+        fe_emit(t, fe_i64(key), 1);
+}
+
+static int unquoting(fe_app *app, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    fe_set *left = fe_map(fe_range(app, 0, 1024, 1), same_key, FERRO_I64, FERRO_I64);
+    fe_set *right = fe_map(fe_range(app, 0, 500, 1), same_key, FERRO_I64, FERRO_I64);
+    cr_expect_eq(fe_count(fe_join(left, right, unquote_pair, FERRO_I64, FERRO_I64), &count), 0);
+    cr_expect_eq(count, 1);
+    return 0;
+}
+
+Test(join, functions_that_unquote)
+{
+    struct local *l = local_new(&(struct local_config){ .parallelism = 1, .memory = 16 << 20 });
+    cr_assert_eq(local_main(l, unquoting, 0, NULL), 0, "%s", l->said.p);
+    local_free(&l);
+}
+
+/* ---- what is too large ------------------------------------------------------------------- */
+
 static int too_large(fe_app *app, int argc, char **argv)
 {
     (void)argc, (void)argv;
