@@ -122,48 +122,44 @@ void set_check_types(fe_set *s)
                      i ? "value" : "key");
 }
 
+/* The user's function over what a partition of the child has. */
+static fe_set *set_called(fe_set *child, enum op_code op, const char *name, const void *fn, fe_type key,
+                          fe_type value, fe_place place)
+{
+    fe_set *s = set_over(child, op, name, place, key, value);
+    s->node.fn = set_fn(s, fn);
+    set_check_types(s);
+    return s;
+}
+
 fe_set *fe_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_place place)
 {
     set = set_given(set, "map", place);
-    fe_set *s = set_over(set, OP_MAP, "map", place, key, value);
-    s->node.fn = set_fn(s, (const void *)fn);
-    set_check_types(s);
-    return s;
+    return set_called(set, OP_MAP, "map", (const void *)fn, key, value, place);
 }
 
 fe_set *fe_flat_map_at(fe_set *set, fe_each *fn, fe_type key, fe_type value, fe_place place)
 {
     set = set_given(set, "flat_map", place);
-    fe_set *s = set_over(set, OP_FLAT_MAP, "flat_map", place, key, value);
-    s->node.fn = set_fn(s, (const void *)fn);
-    set_check_types(s);
-    return s;
+    return set_called(set, OP_FLAT_MAP, "flat_map", (const void *)fn, key, value, place);
 }
 
 fe_set *fe_filter_at(fe_set *set, fe_keep *fn, fe_place place)
 {
     set = set_given(set, "filter", place);
-    fe_set *s = set_over(set, OP_FILTER, "filter", place, set->node.key, set->node.value);
-    s->node.fn = set_fn(s, (const void *)fn);
-    return s;
+    return set_called(set, OP_FILTER, "filter", (const void *)fn, set->node.key, set->node.value, place);
 }
 
 fe_set *fe_map_values_at(fe_set *set, fe_each *fn, fe_type value, fe_place place)
 {
     set = set_given(set, "map_values", place);
-    fe_set *s = set_over(set, OP_MAP_VALUES, "map_values", place, set->node.key, value);
-    s->node.fn = set_fn(s, (const void *)fn);
-    set_check_types(s);
-    return s;
+    return set_called(set, OP_MAP_VALUES, "map_values", (const void *)fn, set->node.key, value, place);
 }
 
 fe_set *fe_map_partitions_at(fe_set *set, fe_part *fn, fe_type key, fe_type value, fe_place place)
 {
     set = set_given(set, "map_partitions", place);
-    fe_set *s = set_over(set, OP_MAP_PARTITIONS, "map_partitions", place, key, value);
-    s->node.fn = set_fn(s, (const void *)fn);
-    set_check_types(s);
-    return s;
+    return set_called(set, OP_MAP_PARTITIONS, "map_partitions", (const void *)fn, key, value, place);
 }
 
 fe_set *fe_union_at(fe_set *a, fe_set *b, fe_place place)
