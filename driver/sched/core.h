@@ -432,7 +432,8 @@ void homes_clear(struct stage *st);
 
 /* cuts.c: what map outputs say about sizes and keys, and reduce tasks made of it */
 void cuts_add(struct job *j, struct stage *map, const struct rec_report *r);
-void cuts_form(const struct sched *s, const struct stage_input *in, struct arena *a, struct input *out);
+void cuts_form(const struct sched *s, enum stage_kind reader, const struct stage_input *in, struct arena *a,
+               struct input *out);
 
 /* attempts.c: which attempts count */
 bool attempt_is(const struct stage *st, uint32_t part, const struct exec *x, uint32_t attempt);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TABLE_SHARE 32u /* of a slot's memory: so much of the shuffle is aimed at for one table */
+
 /* ---- collecting ----------------------------------------------------------------------- */
 
 static void add_sizes(struct stage *map, struct bytes sizes)
@@ -92,8 +94,8 @@ static uint32_t by_size(struct arena *a, const struct stage *map, const struct s
 }
 
 /* `other`: of a join, whose two sides are cut alike; NULL: there is none. */
-static void form_hash(struct arena *a, const struct sched *s, const struct stage *map,
-                      const struct stage *other, uint32_t named, struct input *out)
+static void form_hash(struct arena *a, uint64_t aim, const struct stage *map, const struct stage *other,
+                      uint32_t named, struct input *out)
 {
     assert(!other || (other->spec->kind == STAGE_HASH && other->spec->buckets == map->spec->buckets));
     uint32_t most = named ? named : map->spec->buckets;
@@ -103,7 +105,7 @@ static void form_hash(struct arena *a, const struct sched *s, const struct stage
         for (uint64_t i = 0; i <= named; i++)
             cuts[i] = bound(a, (uint32_t)(i * map->spec->buckets / named));
     else
-        out->ntasks = by_size(a, map, other, s->config.reduce_bytes, cuts);
+        out->ntasks = by_size(a, map, other, aim, cuts);
     out->cuts = cuts;
     out->ncuts = out->ntasks + 1;
 }
@@ -159,7 +161,15 @@ static void form_range(struct arena *a, const struct sched *s, struct stage *map
     out->ntasks = out->ncuts + 1;
 }
 
-void cuts_form(const struct sched *s, const struct stage_input *in, struct arena *a, struct input *out)
+/* A quarter of a slot holds a whole table, whose rows take several times what they take in the shuffle. */
+static uint64_t aim_of(const struct sched *s, enum stage_kind reader)
+{
+    uint64_t aim = s->config.reduce_bytes, most = s->config.memory / TABLE_SHARE;
+    return reader == STAGE_TABLE && most && most < aim ? most : aim;
+}
+
+void cuts_form(const struct sched *s, enum stage_kind reader, const struct stage_input *in, struct arena *a,
+               struct input *out)
 {
     *out = (struct input){ .ntasks = in->ntasks };
     if (in->shuffle == STAGE_NO_SHUFFLE)
@@ -167,7 +177,7 @@ void cuts_form(const struct sched *s, const struct stage_input *in, struct arena
     struct stage *map = s->job->stages[in->shuffle];
     const struct stage *other = in->other == in->shuffle ? NULL : s->job->stages[in->other];
     if (map->spec->kind == STAGE_HASH)
-        form_hash(a, s, map, other, in->ntasks, out);
+        form_hash(a, aim_of(s, reader), map, other, in->ntasks, out);
     else if (map->spec->kind == STAGE_RANGE)
         form_range(a, s, map, in->ntasks, out);
     else

@@ -105,7 +105,7 @@ void stages_begin(struct sched *s, struct stage *st)
     st->ninputs = st->spec->ninputs;
     st->inputs = arena_alloc(&st->arena, (st->spec->ninputs + 1ull) * sizeof *st->inputs);
     for (uint32_t i = 0; i < st->spec->ninputs; i++) {
-        cuts_form(s, &st->spec->inputs[i], &st->arena, &st->inputs[i]);
+        cuts_form(s, st->spec->kind, &st->spec->inputs[i], &st->arena, &st->inputs[i]);
         ntasks += st->inputs[i].ntasks;
     }
     if (ntasks > TASKS_MAX) {

@@ -71,7 +71,7 @@ void driven_succeed(struct driven *w, uint32_t k, struct rec_run run)
         .stage = run.stage, .part = run.first, .attempt = run.attempt, .rows = 3, .ms = 1
     };
     char kind = w->fakes[k].stage.body.n ? (char)w->fakes[k].stage.body.p[0] : 'p';
-    memset(sizes, 200, sizeof sizes);
+    memset(sizes, w->size_code ? w->size_code : 200, sizeof sizes);
     if (kind == 'm')
         r.out_bytes = 1000, r.sizes = (struct bytes){ sizes, sizeof sizes };
     else if (kind == 'c') /* rows, or a table */

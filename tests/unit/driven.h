@@ -41,6 +41,7 @@ struct driven {
     struct fake fakes[FAKES];
     enum deed (*deed)(struct driven *w, uint32_t fake, uint32_t stage, uint32_t part, uint32_t attempt);
     uint32_t lose_fake, lose_part; /* DO_FETCH: which output can't be had */
+    uint8_t size_code;             /* what each bucket has by what maps say; 0: 200 */
     /* what came of it */
     bool ended, exited;
     int code, exit_code;

@@ -163,6 +163,25 @@ Test(sched_edges, a_stage_waits_for_its_sides_and_is_told_of_them)
     driven_free(w);
 }
 
+/* 30 KiB a bucket and map are little for a reduce task, but much for a table in a slot of 1 MiB. */
+Test(sched_edges, tables_are_as_small_as_the_slots_memory_asks)
+{
+    struct driven *w = driven_new(2);
+    w->size_code = 60;
+    join[2].inputs = &of_0;
+    driven_call(w, SCHED_RUN, &joins);
+    join[2].inputs = &of_both;
+    cr_assert_eq(w->results.n, 1);
+    driven_free(w);
+
+    w = driven_new(2);
+    w->size_code = 60;
+    driven_call(w, SCHED_RUN, &probes);
+    cr_assert(w->ended);
+    cr_assert_eq(maps_of(w, 1), 4, "a table a bucket");
+    driven_free(w);
+}
+
 static enum deed hold_probes(struct driven *w, uint32_t fake, uint32_t stage, uint32_t part, uint32_t attempt)
 {
     (void)w, (void)fake, (void)part, (void)attempt;
