@@ -60,8 +60,10 @@ int run_driver_failed(struct run *r, const struct rec_got *got, const char *fmt,
     va_start(ap, fmt);
     vsnprintf(words, sizeof words, fmt, ap);
     va_end(ap);
-    return run_fail(r, away ? CAUSE_FETCH : CAUSE_INPUT, "%s; %s%.*s", words,
-                    away ? "" : "the driver: ", (int)got->words.n, (const char *)got->words.p);
+    bool full = got->code == BLOCK_FULL; /* waiting makes no room: it counts, and others may have some */
+    enum cause cause = full ? CAUSE_ERROR : away ? CAUSE_FETCH : CAUSE_INPUT;
+    return run_fail(r, cause, "%s; %s%.*s", words, away || full ? "" : "the driver: ", (int)got->words.n,
+                    (const char *)got->words.p);
 }
 
 static const void *fn_at(const struct task_env *env, uint64_t offset)

@@ -3,6 +3,7 @@
 
 #include "common/base/map.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -311,7 +312,8 @@ bool pulls_on_err(struct pulls *p, conn_id from, const struct msg_block_err *m, 
     struct pull *l = map_get(&p->by_tag, m->tag);
     if (!l || l->want.conn != from)
         return false;
-    return ended(p, l, m->code ? m->code : BLOCK_IO, bytes_text(m->words, words, sizeof words), out, r);
+    uint32_t code = m->code && m->code != BLOCK_FULL ? m->code : BLOCK_IO;
+    return ended(p, l, code, bytes_text(m->words, words, sizeof words), out, r);
 }
 
 bool pulls_on_io(struct pulls *p, const struct event *io_done, struct actions *out, struct pull_result *r)
@@ -322,7 +324,8 @@ bool pulls_on_io(struct pulls *p, const struct event *io_done, struct actions *o
     if (io_done->io.result < 0) {
         char words[128];
         snprintf(words, sizeof words, "writing the copy here: %s", strerror((int)-io_done->io.result));
-        return ended(p, l, BLOCK_IO, words, out, r);
+        bool full = io_done->io.result == -ENOSPC || io_done->io.result == -EDQUOT;
+        return ended(p, l, full ? BLOCK_FULL : BLOCK_IO, words, out, r);
     }
     chunk_end(p, l, chunk_find(l, 0, io_done->id));
     if (l->under_way == 0 && l->next == l->to)

@@ -42,7 +42,15 @@ enum refusal {
     REFUSE_DENIED, /* not one's own application */
 };
 enum exec_state { EXEC_READY, EXEC_SUSPECT, EXEC_DRAINING, EXEC_LOST };
-enum block_error { BLOCK_GONE = 1, BLOCK_CORRUPT, BLOCK_BUSY, BLOCK_DENIED, BLOCK_UNREACHABLE, BLOCK_IO };
+enum block_error {
+    BLOCK_GONE = 1,
+    BLOCK_CORRUPT,
+    BLOCK_BUSY,
+    BLOCK_DENIED,
+    BLOCK_UNREACHABLE,
+    BLOCK_IO,
+    BLOCK_FULL /* never a peer's word: there is no room for the copy here */
+};
 #define BLOCK_TAIL 1u /* BLOCK_GET.flags: offset counts back from the end */
 enum want_kind { WANT_BLOCK, WANT_DRIVER, WANT_SAVE };
 

@@ -217,7 +217,9 @@ void commit_pull_ended(struct sched *s, const struct pull_result *r)
     else if (away || (r->code == BLOCK_BUSY && !begun)) {
         p->under_way = false;
         buf_put(&s->pull_queue, &p->number, sizeof p->number);
-    } else
+    } else if (r->code == BLOCK_FULL)
+        keep_failed(s, p, r->words);
+    else
         pull_failed(s, p, r->words);
     commit_pulls_go(s);
 }

@@ -77,6 +77,9 @@ int read_got_fail(struct run *r, const struct rec_map *map, const struct rec_got
 {
     char words[ERROR_WORDS_MAX];
     bytes_text(got->words, words, sizeof words);
+    if (got->code == BLOCK_FULL) /* not its map's fault */
+        return run_fail(r, CAUSE_ERROR, "partition %u of stage %u can't be had: %s", map->part, map->stage,
+                        words);
     return read_fail(r, map, words[0] ? words : "its executor does not give it");
 }
 

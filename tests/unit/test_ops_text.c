@@ -304,10 +304,11 @@ Test(ops_text, only_what_the_driver_says_of_a_file_is_the_inputs_fault)
 {
     const enum cause causes[] = {
         [BLOCK_GONE] = CAUSE_INPUT,   [BLOCK_CORRUPT] = CAUSE_INPUT, [BLOCK_BUSY] = CAUSE_FETCH,
-        [BLOCK_DENIED] = CAUSE_INPUT, [BLOCK_IO] = CAUSE_FETCH,      [BLOCK_UNREACHABLE] = CAUSE_FETCH
+        [BLOCK_DENIED] = CAUSE_INPUT, [BLOCK_IO] = CAUSE_FETCH,      [BLOCK_UNREACHABLE] = CAUSE_FETCH,
+        [BLOCK_FULL] = CAUSE_ERROR
     };
     const struct file_piece piece = { "/nowhere/a.txt", 0, 5, 5, 1 };
-    for (answer_code = BLOCK_GONE; answer_code <= BLOCK_IO; answer_code++) {
+    for (answer_code = BLOCK_GONE; answer_code <= BLOCK_FULL; answer_code++) {
         struct task_env env = { .fetch = answer };
         struct msg_stage stage = { .stage = 1 };
         struct rec_report report = { 0 };

@@ -2,6 +2,7 @@
 #include "common/core/pull.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <string.h>
 
 #define CONN (CONN_DIALLED + 1)
@@ -134,6 +135,23 @@ Test(pull, its_window_waits_for_what_is_written)
     cr_assert_eq(nasked(), PULL_WINDOW - 1, "the first is being written yet");
     cr_assert_not(written(io, MIB));
     cr_assert_eq(nasked(), 1);
+}
+
+Test(pull, a_full_disk_here_is_told_from_what_a_peer_says)
+{
+    start(1, 0, 8, 0);
+    cr_assert_not(data(asked(0)->tag, 0, 8, 8));
+    cr_assert(written(write_of(), -ENOSPC));
+    cr_assert_eq(result.code, BLOCK_FULL);
+    start(2, 0, 8, 0);
+    cr_assert_not(data(asked(0)->tag, 0, 8, 8));
+    cr_assert(written(write_of(), -EIO));
+    cr_assert_eq(result.code, BLOCK_IO);
+    start(3, 0, 8, 0);
+    const struct msg_block_err lie = { .tag = asked(0)->tag, .code = BLOCK_FULL };
+    actions_reset(&out);
+    cr_assert(pulls_on_err(pulls, CONN, &lie, &out, &result));
+    cr_assert_eq(result.code, BLOCK_IO);
 }
 
 /* However many there are, a connection's window holds; and all get their turn. */
