@@ -68,7 +68,7 @@ static int point_of(const struct binary *b, double f)
 /* %g: no zeros at the end of a fraction. */
 static uint32_t put_decimal(char *out, struct decimal d)
 {
-    char digits[DIGITS_MOST + 1], *p = out;
+    char digits[DIGITS_MOST + 1] = "", *p = out;
     for (int i = d.digits; i-- > 0; d.n /= 10)
         digits[i] = (char)('0' + d.n % 10);
     while (d.digits > 1 && d.digits > d.point + 1 && digits[d.digits - 1] == '0')

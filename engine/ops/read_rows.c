@@ -51,8 +51,9 @@ static int frame_next(struct rows_reader *o)
         return 0;
     struct bytes in = { b->p + o->at, (uint32_t)(left < IN_BYTES_MAX ? left : IN_BYTES_MAX) };
     bool again = o->at < b->checked;
-    int64_t size =
-        (again ? frame_get_again : frame_get)(in, o->node->key, o->node->value, &o->scratch, &o->frame, &e);
+    fe_type key = o->node->key, value = o->node->value;
+    int64_t size = again ? frame_get_again(in, key, value, &o->scratch, &o->frame, &e)
+                         : frame_get(in, key, value, &o->scratch, &o->frame, &e);
     if (size < 0) {
         kept_forget(o->kept, b);
         return read_fail(o->run, o->map, e.words);
