@@ -174,10 +174,11 @@ static bool special_in(fe_slice s, double *f)
 static double parse_slowly(fe_slice s, double otherwise)
 {
     static locale_t c_locale;
-    char kept[128], *text = s.n < sizeof kept ? kept : malloc(s.n + 1);
-    if (!c_locale)
-        c_locale = newlocale(LC_ALL_MASK, "C", NULL);
-    if (!text || !c_locale)
+    char kept[128], *text;
+    if (!c_locale && !(c_locale = newlocale(LC_ALL_MASK, "C", NULL)))
+        return otherwise;
+    text = s.n < sizeof kept ? kept : malloc(s.n + 1);
+    if (!text)
         return otherwise;
     memcpy(text, s.p, s.n);
     text[s.n] = 0;

@@ -100,8 +100,8 @@ const void *fe_shared_data(fe_task *t, fe_shared name)
         fe_fail(t, "fe_shared_data is for tasks; main has the bytes itself");
     else if (name.bytes > UINT32_MAX)
         fe_fail(t, "fe_shared_data: no fe_broadcast made this");
-    else
-        p = (p = find(r->shared, &name)) ? p : add(r, &name);
+    else if (!(p = find(r->shared, &name)))
+        p = add(r, &name);
     if (!p)
         emitter_failed(e);
     return p;

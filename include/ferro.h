@@ -623,7 +623,8 @@ typedef struct {
  * says, and fails. */
 #define fe_broadcast(app, bytes, n) fe_broadcast_at(app, bytes, n, FERRO_PLACE(NULL))
 /* Computed by the first action that needs it, then kept on the executors, in memory or on their disks, until
- * fe_uncache or the application's end; partitions that are lost with an executor are made again.  Tasks go where their
+ * fe_uncache or the application's end; partitions that are lost with an executor are made again.  At
+ * most 1,024 at a time.  Tasks go where their
  * partition lies. */
 #define fe_cache(set) fe_cache_at(set, FERRO_PLACE(NULL))
 #define fe_uncache(set) \

@@ -155,7 +155,8 @@ static bool may_have(struct sched *s, const struct exec *x, const struct stage *
 {
     bool near = there->usable && !strcmp(there->host_id, x->host_id);
     uint64_t wait = near ? AHEAD_NS : HOME_WAIT_NS;
-    uint64_t left = there->usable ? h->parts.tasks * st->task_ns / there->slots : 0;
+    uint64_t left =
+        there->usable ? (uint64_t)((unsigned __int128)h->parts.tasks * st->task_ns / there->slots) : 0;
     uint64_t since = there->usable && there->idle_ns > h->fed_ns ? there->idle_ns : h->fed_ns;
     if (there->lost || left > wait || s->now >= since + wait)
         return true;
