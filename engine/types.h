@@ -27,6 +27,14 @@ static inline uint64_t type_f64_bits(const void *p)
 #define SHORT_KEY_BYTES 16 /* keys up to here are two words: compared, hashed and kept in a slot as such */
 #define WORDS_KEY_BYTES 32 /* keys up to here are four: compared and hashed as such */
 
+static inline uint64_t word_masked(const char *p, const char *mask)
+{
+    uint64_t word, keep;
+    memcpy(&word, p, sizeof word);
+    memcpy(&keep, mask, sizeof keep);
+    return word & keep;
+}
+
 /* A key of n bytes, at most `size` (16 or 32), in as many words as that is, zeros behind it. */
 static inline __attribute__((always_inline)) void key_words(const char *p, size_t n, uint64_t *w, size_t size)
 {
@@ -39,11 +47,11 @@ static inline __attribute__((always_inline)) void key_words(const char *p, size_
             memcpy(w, p, n);
         return;
     }
-    for (size_t i = 0; i < size; i += 8) {
-        uint64_t word, keep;
-        memcpy(&word, whole + i, 8);
-        memcpy(&keep, mask + i, 8);
-        w[i / 8] = word & keep;
+    w[0] = word_masked(whole, mask);
+    w[1] = word_masked(whole + 8, mask + 8);
+    if (size > SHORT_KEY_BYTES) {
+        w[2] = word_masked(whole + 16, mask + 16);
+        w[3] = word_masked(whole + 24, mask + 24);
     }
 }
 

@@ -413,24 +413,8 @@ static uint32_t add_group(struct combine *c, const struct group *g, const struct
     }
 }
 
-/* May one of the n rows from number `from` on have a key that is not short? */
-static bool is_wide(const struct batch *b, uint32_t from, uint32_t n)
-{
-    const struct vec *key = &b->key;
-    uint32_t longest = 0;
-    if (key->type != FERRO_TEXT)
-        return type_size(key->type) > SHORT_KEY_BYTES;
-    if (b->sel)
-        return true;
-    for (uint32_t i = from; i < from + n; i++) {
-        uint32_t size = (uint32_t)vec_at(key, i).n;
-        longest = size > longest ? size : longest;
-    }
-    return longest > SHORT_KEY_BYTES;
-}
-
-static inline void prepare_row(const struct combine *c, const struct batch *b, fe_slice key, bool wide,
-                               struct probe *p)
+static inline __attribute__((always_inline)) void prepare_row(const struct combine *c, const struct batch *b,
+                                                              fe_slice key, bool wide, struct probe *p)
 {
     if (!wide) {
         key_words(key.p, key.n, p->word, SHORT_KEY_BYTES);
@@ -446,32 +430,36 @@ static inline void prepare_row(const struct combine *c, const struct batch *b, f
     }
 }
 
-/* Hash n rows from number `from` on and bring their slots near. */
-static inline __attribute__((always_inline)) void prepare_rows(const struct combine *c, const struct batch *b,
-                                                               uint32_t from, struct group *g, bool wide)
+/* Hash the group's rows, from number `from` on, and bring their slots near.  How many keys are not short; where the
+ * group is not wide, it ends with the first of them. */
+static inline __attribute__((always_inline)) uint32_t
+prepare_rows(const struct combine *c, const struct batch *b, uint32_t from, struct group *g, bool wide)
 {
     struct slot *slots = c->slots;
     uint64_t mask = c->mask;
     struct probe *p = g->probe;
+    uint32_t more = 0;
     for (uint32_t end = from + g->n; from < end; from++, p++) {
         p->row = b->sel ? b->sel[from] : from;
         fe_slice key = vec_at(&b->key, p->row);
         p->n = (uint32_t)key.n;
+        more += key.n > SHORT_KEY_BYTES;
+        if (!wide && more)
+            break;
         prepare_row(c, b, key, wide, p);
         __builtin_prefetch(&slots[p->hash >> 32 & mask], 1);
     }
+    return more;
 }
 
-/* The next group: as many rows from number `from` on as there are, at most GROUP. */
-static void prepare(const struct combine *c, const struct batch *b, uint32_t from, struct group *g)
+/* The next group: as many rows from number `from` on as there are, at most GROUP.  It is taken to be as the last one. */
+static void prepare(struct combine *c, const struct batch *b, uint32_t from, struct group *g)
 {
     uint32_t rows = b->rows - from;
     g->n = rows < GROUP ? rows : GROUP;
-    g->wide = is_wide(b, from, g->n);
+    g->wide = c->wide_group || prepare_rows(c, b, from, g, false);
     if (g->wide)
-        prepare_rows(c, b, from, g, true);
-    else
-        prepare_rows(c, b, from, g, false);
+        c->wide_group = prepare_rows(c, b, from, g, true);
 }
 
 static bool has_room(struct combine *c)

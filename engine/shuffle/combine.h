@@ -51,6 +51,7 @@ struct combine {
     } far, wide;
     uint64_t rows_in; /* since it was empty */
     bool frozen;      /* takes no more keys */
+    bool wide_group;  /* the last group of rows had keys that are not short */
     uint32_t nmissed; /* rows of other keys in the last combine_add() */
     struct missed {
         uint64_t hash;
