@@ -61,6 +61,15 @@ void match_settle(struct match *m, uint64_t word)
         __builtin_prefetch(far_row(lookup_record(l, m->at), l->far));
 }
 
+void match_settle_many(struct match *m, uint64_t word)
+{
+    uint32_t end = m->end;
+    match_settle(m, word);
+    m->end = m->at;
+    while (m->end < end && record_word(lookup_record(m->lookup, m->end)) == word)
+        m->end++;
+}
+
 /* ---- rows ----------------------------------------------------------------------------- */
 
 void record_row(const uint8_t *record, fe_type key, fe_type value, const uint8_t *far, struct row *out)
@@ -78,7 +87,7 @@ void record_row(const uint8_t *record, fe_type key, fe_type value, const uint8_t
     out->value = (fe_slice){ (const char *)at + align8(type_size(key)), type_size(value) };
 }
 
-bool match_take_far(struct match *m, uint64_t word, fe_slice key, fe_slice *value)
+bool match_take(struct match *m, uint64_t word, fe_slice key, fe_slice *value)
 {
     const struct lookup *l = m->lookup;
     struct row row;

@@ -16,6 +16,7 @@
 #include "engine/types.h"
 
 #define LOOKUP_RECORD_MAX 64u /* bytes; larger ones lie far */
+#define LOOKUP_FEW 3          /* few entries have more rows before the one that is looked for */
 
 struct lookup {
     fe_type key, value;
@@ -35,7 +36,7 @@ struct match {
     const struct lookup *lookup;
     const uint32_t *entry; /* after lookups_seek() */
     uint32_t at,
-        end; /* after match_arrive(): where its rows may be; after match_settle(): they are at `at`, if at all */
+        end; /* after match_arrive(): where its rows may be; after match_settle(): from `at` on, if at all */
 };
 
 /* Several that share out the buckets between them. */
@@ -91,34 +92,48 @@ static inline void lookups_seek(const struct lookups *t, uint64_t hash, struct m
 {
     m->lookup = t->one ? t->one : &t->all[t->of[(hash >> 32) * t->buckets >> 32]];
     m->entry = &m->lookup->directory[lookup_entry(m->lookup, hash)];
-    __builtin_prefetch(m->entry, 0, 2);
+    __builtin_prefetch(m->entry);
 }
 
 static inline void match_arrive(struct match *m)
 {
     m->at = m->entry[0];
     m->end = m->entry[1];
-    __builtin_prefetch(lookup_record(m->lookup, m->at), 0, 2);
+    const uint8_t *first = lookup_record(m->lookup, m->at), *behind = lookup_record(m->lookup, m->end);
+    __builtin_prefetch(first);
+    __builtin_prefetch(behind - 1); /* most often the same line */
 }
 
 /* On to the first row whose word is not below the key's. */
 void match_settle(struct match *m, uint64_t word);
-
 /* The value of the match's next row that has this key, and on to the row behind it.  False: there is none left. */
-bool match_take_far(struct match *m, uint64_t word, fe_slice key, fe_slice *value);
-static inline bool match_take(struct match *m, uint64_t word, fe_slice key, fe_slice *value)
+bool match_take(struct match *m, uint64_t word, fe_slice key, fe_slice *value);
+
+/* The same where the word is all of the key and nothing lies far: then the rows of the key are from `at` to `end`.  How
+ * many rows of an entry come before them, and whether any comes behind, is hard to predict: so there are few branches. */
+void match_settle_many(struct match *m, uint64_t word);
+static inline void match_settle_plain(struct match *m, uint64_t word)
 {
     const struct lookup *l = m->lookup;
-    if (m->at == m->end)
-        return false;
-    const uint8_t *record = lookup_record(l, m->at);
-    if (record_word(record) != word)
-        return false;
-    if (l->far || !type_is_number(l->key))
-        return match_take_far(m, word, key, value);
-    m->at++;
-    *value = (fe_slice){ (const char *)record + sizeof word, type_size(l->value) };
-    return true;
+    uint32_t at = m->at, end = m->end, last = end - 1;
+    if (at == end)
+        return;
+    for (uint32_t i = 0; i < LOOKUP_FEW; i++)
+        at += record_word(lookup_record(l, at < end ? at : last)) < word ? at < end : 0;
+    uint64_t found = record_word(lookup_record(l, at < end ? at : last));
+    uint64_t next = record_word(lookup_record(l, at < last ? at + 1 : last));
+    uint32_t n = at < end ? found == word : 0;
+    m->at = at;
+    m->end = at + n;
+    if ((found < word && at < end) || (n && at < last && next == word)) {
+        m->end = end;
+        match_settle_many(m, word);
+    }
+}
+static inline fe_slice match_next_plain(struct match *m)
+{
+    const struct lookup *l = m->lookup;
+    return (fe_slice){ (const char *)lookup_record(l, m->at++) + sizeof(uint64_t), type_size(l->value) };
 }
 
 /* ---- as a file --------------------------------------------------------------------- */

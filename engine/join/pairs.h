@@ -4,7 +4,8 @@
 
 #include "engine/join/lookup.h"
 
-#define PAIRS_AHEAD 64u /* rows under way */
+#define PAIRS_GROUP 32u /* rows that take a step together */
+#define PAIRS_AHEAD (4 * PAIRS_GROUP)
 
 /* The next batch of streamed rows: as an operator's next().  It may change what is looked in. */
 typedef int pairs_pull(void *user, const struct batch **out);
@@ -17,9 +18,11 @@ struct pairs {
     fe_pair *fn;
     struct emitter emitter;
     const struct batch *in; /* under way; NULL: none */
-    uint32_t at, ahead;     /* rows that are done with; steps made for those that come */
-    uint64_t hash[BATCH_ROWS];
-    struct match match[PAIRS_AHEAD]; /* of row i: i % PAIRS_AHEAD */
+    bool plain
+        [2]; /* by swapped: records are a number and a value, so that no key is compared and none lies far */
+    uint32_t at, settled;                        /* rows that are done with, and whose matches are known */
+    uint64_t hash[BATCH_ROWS], word[BATCH_ROWS]; /* of the i-th row that counts: lookup_word() */
+    struct match match[PAIRS_AHEAD];             /* of row i: i % PAIRS_AHEAD */
 };
 
 void pairs_init(struct pairs *p, struct run *r, const struct plan_node *node, pairs_pull *pull, void *user);

@@ -1,20 +1,28 @@
 /* tables.c - see tables.h.
  *
- * A file is read once when it is mapped, for its checksum; after that a batch's keys are looked for in memory.  A table
- * that can't be had, or is none, is its map's fault (CAUSE_FETCH), and is made again.
+ * A file is mapped, and read once for its checksum; after that a batch's keys are looked for in memory.  Keys come in no
+ * order, so that a table beyond the caches is looked at in another page each time: what the slot's memory allows is
+ * copied into huge pages, since in those of 4 KiB most of the time goes into finding the page.  A table that can't be
+ * had, or is none, is its map's fault (CAUSE_FETCH), and is made again.
  */
 #include "engine/join/tables.h"
 
 #include "engine/shuffle/read.h"
+#include "engine/spill/region.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define COPY_BYTES_MIN (1u << 20) /* the pages of what is smaller are all remembered */
+#define COPIES_SHARE 2 /* of the budget: a quarter of the slot's memory, which operators don't use */
+
 struct mapped {
-    uint8_t *p; /* owned */
+    uint8_t *p; /* owned: mapped, or a region */
     size_t bytes;
+    bool copy;
 };
 
 struct tables {
@@ -23,6 +31,7 @@ struct tables {
     struct mapped *mapped; /* owned */
     uint32_t *of;          /* owned, by bucket */
     uint32_t n, max;       /* mapped ones; of the side's maps */
+    uint64_t copied;       /* bytes */
 };
 
 static bool is_of_side(const struct rec_map *m, uint32_t side)
@@ -67,6 +76,37 @@ static bool take_buckets(struct tables *t, const struct lookup *l)
     return true;
 }
 
+static int copy_in(struct run *r, const struct rec_map *map, int fd, uint8_t *to)
+{
+    for (uint64_t done = 0; done < map->bytes;) {
+        ssize_t n = pread(fd, to + done, map->bytes - done, (off_t)done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return read_fail(r, map, n ? strerror(errno) : "it is shorter than it was said to be");
+        done += (uint64_t)n;
+    }
+    return 0;
+}
+
+/* The file's bytes in memory: t->mapped[t->n]. */
+static int table_bytes(struct tables *t, struct run *r, const struct rec_map *map, int fd)
+{
+    struct mapped *m = &t->mapped[t->n];
+    *m = (struct mapped){ .bytes = map->bytes };
+    m->copy = map->bytes >= COPY_BYTES_MIN && map->bytes <= r->budget / COPIES_SHARE - t->copied;
+    m->p = m->copy ? region_take(map->bytes)
+                   : mmap(NULL, map->bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (m->p == MAP_FAILED)
+        return run_fail(r, CAUSE_MEMORY, "a table of %llu MiB can't be mapped",
+                        (unsigned long long)(map->bytes >> 20));
+    t->n++;
+    if (!m->copy)
+        return 0;
+    t->copied += map->bytes;
+    return copy_in(r, map, fd, m->p);
+}
+
 static int table_add(struct tables *t, struct run *r, const struct plan_node *node, const struct rec_map *map,
                      int fd)
 {
@@ -75,13 +115,10 @@ static int table_add(struct tables *t, struct run *r, const struct plan_node *no
     fe_type value = node->swapped ? node->in_value : node->other;
     if (fstat(fd, &st) || (uint64_t)st.st_size < map->bytes)
         return read_fail(r, map, "it is shorter than it was said to be");
-    uint8_t *p = mmap(NULL, map->bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
-    if (p == MAP_FAILED)
-        return run_fail(r, CAUSE_MEMORY, "a table of %llu MiB can't be mapped",
-                        (unsigned long long)(map->bytes >> 20));
-    t->mapped[t->n++] = (struct mapped){ p, map->bytes };
+    if (table_bytes(t, r, map, fd))
+        return -1;
     struct lookup *l = &t->all[t->n];
-    if (lookup_view(p, map->bytes, l, &e))
+    if (lookup_view(t->mapped[t->n - 1].p, map->bytes, l, &e))
         return read_fail(r, map, e.words);
     if (l->key != node->in_key || l->value != value || !take_buckets(t, l))
         return read_fail(r, map, "it is a table of other records");
@@ -150,8 +187,13 @@ void tables_close(struct tables **tp)
     struct tables *t = *tp;
     if (!t)
         return;
-    for (uint32_t i = 0; i < t->n; i++)
-        munmap(t->mapped[i].p, t->mapped[i].bytes);
+    for (uint32_t i = 0; i < t->n; i++) {
+        const struct mapped *m = &t->mapped[i];
+        if (m->copy)
+            region_give(m->p, m->bytes, m->bytes);
+        else
+            munmap(m->p, m->bytes);
+    }
     free(t->mapped);
     free(t->all);
     free(t->of);

@@ -16,18 +16,18 @@ TestSuite(lookup, .timeout = 60);
 static struct rec_report report;
 static struct run run = { .budget = 64 << 20, .report = &report };
 
-/* Rows of one half of the buckets, as a file. */
-static struct buf table_file(fe_type key, fe_type value, uint32_t lo, uint32_t hi)
+/* So many rows of some buckets, as a file. */
+static struct buf table_of(uint32_t rows, fe_type key, fe_type value, uint32_t lo, uint32_t hi)
 {
     struct maker m;
     struct columns c;
     struct batch b;
     struct lookup l;
     struct buf out = { 0 };
-    uint64_t hash[ROWS];
+    uint64_t *hash = malloc(rows * sizeof *hash);
     uint32_t from = 0;
     columns_init(&c, key, value, false);
-    for (int64_t i = 0; c.rows < ROWS; i++) {
+    for (int64_t i = 0; c.rows < rows; i++) {
         int64_t k = i / 3;
         fe_slice s = { (const char *)&k, key == FERRO_TEXT ? 3 : 8 };
         uint64_t h = type_hash(key, s), bucket = (h >> 32) * BUCKETS >> 32;
@@ -37,7 +37,7 @@ static struct buf table_file(fe_type key, fe_type value, uint32_t lo, uint32_t h
         columns_put(&c, s, (fe_slice){ (const char *)&i, value == FERRO_TEXT ? 5 : 8 }, 0);
     }
     columns_batch(&c, &b);
-    maker_init(&m, &run, key, value, 1 << 20);
+    maker_init(&m, &run, key, value, 8 << 20);
     cr_assert_eq(maker_add(&m, &b, hash, &from), 0);
     maker_finish(&m, lo, hi, BUCKETS, &l);
     struct lookup_head h = lookup_head(&l);
@@ -48,7 +48,13 @@ static struct buf table_file(fe_type key, fe_type value, uint32_t lo, uint32_t h
         buf_put(&out, l.far, l.far_bytes);
     maker_fini(&m);
     columns_fini(&c);
+    free(hash);
     return out;
+}
+
+static struct buf table_file(fe_type key, fe_type value, uint32_t lo, uint32_t hi)
+{
+    return table_of(ROWS, key, value, lo, hi);
 }
 
 static struct match find(const struct lookups *t, uint64_t hash, uint64_t word)
@@ -261,6 +267,41 @@ Test(lookup, tables_of_a_side)
     buf_fini(&files[0]);
     files[0] = table_file(FERRO_I64, FERRO_I64, 0, 6);
     fault_of(1, 3, "it is a table of other records");
+    buf_fini(&files[0]);
+    buf_fini(&files[1]);
+}
+
+/* What the budget has room for is copied, the rest mapped: the answers are the same. */
+Test(lookup, large_tables_are_copied_within_the_budget)
+{
+    const uint32_t rows = 90000; /* 1.8 MB */
+    gone = 9;
+    files[0] = table_of(rows, FERRO_I64, FERRO_I64, 0, 4);
+    files[1] = table_of(rows, FERRO_I64, FERRO_I64, 4, BUCKETS);
+    for (uint32_t room = 0; room < 3; room++) { /* for none of them, for one, for both */
+        run.budget = room * (4u << 20);
+        struct tables *t = open_both();
+        cr_assert(t);
+        uint64_t found = 0;
+        for (uint64_t k = 0; k < rows; k++) {
+            fe_slice key = { (const char *)&k, 8 };
+            struct match m;
+            lookups_seek(tables_lookups(t), type_hash(FERRO_I64, key), &m);
+            match_arrive(&m);
+            match_settle_plain(&m, k);
+            while (m.at < m.end) {
+                int64_t value;
+                memcpy(&value, match_next_plain(&m).p, sizeof value);
+                cr_assert_eq(value / 3, k);
+                found++;
+            }
+        }
+        cr_expect_eq(found, 2 * rows);
+        tables_close(&t);
+        files[1].p[files[1].n - 1] ^= 1;
+        fault_of(1, 3, "its checksum is wrong");
+        files[1].p[files[1].n - 1] ^= 1;
+    }
     buf_fini(&files[0]);
     buf_fini(&files[1]);
 }
