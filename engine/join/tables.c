@@ -1,28 +1,28 @@
 /* tables.c - see tables.h.
  *
  * A file is mapped, and read once for its checksum; after that a batch's keys are looked for in memory.  Keys come in no
- * order, so that a table beyond the caches is looked at in another page each time: what the slot's memory allows is
- * copied into huge pages, since in those of 4 KiB most of the time goes into finding the page.  A table that can't be
- * had, or is none, is its map's fault (CAUSE_FETCH), and is made again.
+ * order, so that a table beyond the caches is looked at in another page each time, and in pages of 4 KiB most of the time
+ * goes into finding the page.  So the first host makes the file's pages huge ones, for all hosts.  A table that
+ * can't be had, or is none, is its map's fault (CAUSE_FETCH), and is made again.
  */
 #include "engine/join/tables.h"
 
 #include "engine/shuffle/read.h"
-#include "engine/spill/region.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COPY_BYTES_MIN (1u << 20) /* the pages of what is smaller are all remembered */
-#define COPIES_SHARE 2 /* of the budget: a quarter of the slot's memory, which operators don't use */
+#define HUGE_BYTES (2u << 20)
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1; glibc 2.37 names it */
+#endif
 
 struct mapped {
-    uint8_t *p; /* owned: mapped, or a region */
-    size_t bytes;
-    bool copy;
+    uint8_t *p;   /* owned: address space, */
+    size_t bytes; /* of so many bytes */
+    const uint8_t *file;
 };
 
 struct tables {
@@ -31,7 +31,6 @@ struct tables {
     struct mapped *mapped; /* owned */
     uint32_t *of;          /* owned, by bucket */
     uint32_t n, max;       /* mapped ones; of the side's maps */
-    uint64_t copied;       /* bytes */
 };
 
 static bool is_of_side(const struct rec_map *m, uint32_t side)
@@ -76,35 +75,22 @@ static bool take_buckets(struct tables *t, const struct lookup *l)
     return true;
 }
 
-static int copy_in(struct run *r, const struct rec_map *map, int fd, uint8_t *to)
+/* The file, from a multiple of HUGE_BYTES on, in huge pages as far as they reach. */
+static int table_map(struct mapped *m, int fd, uint64_t bytes)
 {
-    for (uint64_t done = 0; done < map->bytes;) {
-        ssize_t n = pread(fd, to + done, map->bytes - done, (off_t)done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return read_fail(r, map, n ? strerror(errno) : "it is shorter than it was said to be");
-        done += (uint64_t)n;
-    }
-    return 0;
-}
-
-/* The file's bytes in memory: t->mapped[t->n]. */
-static int table_bytes(struct tables *t, struct run *r, const struct rec_map *map, int fd)
-{
-    struct mapped *m = &t->mapped[t->n];
-    *m = (struct mapped){ .bytes = map->bytes };
-    m->copy = map->bytes >= COPY_BYTES_MIN && map->bytes <= r->budget / COPIES_SHARE - t->copied;
-    m->p = m->copy ? region_take(map->bytes)
-                   : mmap(NULL, map->bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    m->bytes = bytes + HUGE_BYTES;
+    m->p = mmap(NULL, m->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (m->p == MAP_FAILED)
-        return run_fail(r, CAUSE_MEMORY, "a table of %llu MiB can't be mapped",
-                        (unsigned long long)(map->bytes >> 20));
-    t->n++;
-    if (!m->copy)
-        return 0;
-    t->copied += map->bytes;
-    return copy_in(r, map, fd, m->p);
+        return -1;
+    uint8_t *at = m->p + (-(uintptr_t)m->p & (HUGE_BYTES - 1));
+    m->file = at;
+    if (mmap(at, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        munmap(m->p, m->bytes);
+        return -1;
+    }
+    if (bytes >= HUGE_BYTES) /* fails where the file is on a disk, or the kernel is older: small pages do, too */
+        (void)madvise(at, bytes, MADV_COLLAPSE);
+    return 0;
 }
 
 static int table_add(struct tables *t, struct run *r, const struct plan_node *node, const struct rec_map *map,
@@ -115,10 +101,12 @@ static int table_add(struct tables *t, struct run *r, const struct plan_node *no
     fe_type value = node->swapped ? node->in_value : node->other;
     if (fstat(fd, &st) || (uint64_t)st.st_size < map->bytes)
         return read_fail(r, map, "it is shorter than it was said to be");
-    if (table_bytes(t, r, map, fd))
-        return -1;
-    struct lookup *l = &t->all[t->n];
-    if (lookup_view(t->mapped[t->n - 1].p, map->bytes, l, &e))
+    struct mapped *m = &t->mapped[t->n];
+    if (table_map(m, fd, map->bytes))
+        return run_fail(r, CAUSE_MEMORY, "a table of %llu MiB can't be mapped",
+                        (unsigned long long)(map->bytes >> 20));
+    struct lookup *l = &t->all[++t->n];
+    if (lookup_view(m->file, map->bytes, l, &e))
         return read_fail(r, map, e.words);
     if (l->key != node->in_key || l->value != value || !take_buckets(t, l))
         return read_fail(r, map, "it is a table of other records");
@@ -187,13 +175,8 @@ void tables_close(struct tables **tp)
     struct tables *t = *tp;
     if (!t)
         return;
-    for (uint32_t i = 0; i < t->n; i++) {
-        const struct mapped *m = &t->mapped[i];
-        if (m->copy)
-            region_give(m->p, m->bytes, m->bytes);
-        else
-            munmap(m->p, m->bytes);
-    }
+    for (uint32_t i = 0; i < t->n; i++)
+        munmap(t->mapped[i].p, t->mapped[i].bytes);
     free(t->mapped);
     free(t->all);
     free(t->of);
