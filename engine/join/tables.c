@@ -88,7 +88,8 @@ static int table_map(struct mapped *m, int fd, uint64_t bytes)
         munmap(m->p, m->bytes);
         return -1;
     }
-    if (bytes >= HUGE_BYTES) /* fails where the file is on a disk, or the kernel is older: small pages do, too */
+    if (bytes >=
+        HUGE_BYTES) /* fails where the file is on a disk, or the kernel is older: small pages do, too */
         (void)madvise(at, bytes, MADV_COLLAPSE);
     return 0;
 }
