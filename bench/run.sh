@@ -289,8 +289,17 @@ workloads()
     workload kmeans close_to 17 'Thrill 3.3 s' bench/jobs/kmeans.c kmeans "$(input points "$(rows 5000000)")" 16 10
 }
 
+known=' wordcount sort groupby join pagerank kmeans '
+for name in ${ONLY//,/ }; do
+    [[ $known == *" $name "* ]] || die "ONLY=$ONLY: no workload is called $name; there are$known"
+done
+[[ $RUNS =~ ^[1-9][0-9]*$ ]] || die "RUNS=$RUNS: it is a number from 1"
+[[ $TASKS =~ ^[1-9][0-9]{3,}$ ]] || die "TASKS=$TASKS: it is a number from 1000"
+[ "$BYTES" -ge $((1 << 20)) ] || die "BYTES=$BYTES: at least 1M"
 mkdir -p "$data"
 echo "$machine"
+[ "$BYTES" -ge $((1 << 28)) ] || echo "small inputs: much of the workloads' time is their start"
+echo "figure                              value unit    of the limit: for rates more is better, for times and memory less"
 start_cluster
 measure_limits
 for job in noop latency; do

@@ -234,6 +234,7 @@ static inline fe_datum fe_datum_of(const char *c) { return fe_datum_c(c); }
 static inline fe_datum fe_datum_of(fe_datum d) { return d; }
 static inline fe_datum fe_datum_of(float f) { return fe_datum_f(f); }
 static inline fe_datum fe_datum_of(double f) { return fe_datum_f(f); }
+static inline fe_datum fe_datum_of(long double f) { return fe_datum_f((double)f); }
 static inline fe_datum fe_datum_of(char *c) { return fe_datum_c(c); }
 static inline fe_datum fe_datum_t(const char *p, size_t n) { fe_slice s = { p, n }; return fe_datum_s(s); }
 /* clang-format on */
@@ -254,7 +255,7 @@ static inline auto fe_datum_of(const Text &text) -> decltype(fe_datum_t(text.dat
 #else
 #define FERRO_DATUM(x) \
     _Generic((x), fe_slice: fe_datum_s, char *: fe_datum_c, const char *: fe_datum_c, fe_datum: fe_datum_d, \
-             float: fe_datum_f, double: fe_datum_f, default: fe_datum_i)(x)
+             float: fe_datum_f, double: fe_datum_f, long double: fe_datum_f, default: fe_datum_i)(x)
 #endif
 /* Put out one record.  Integers widen to i64 (and to f64 where the dataset has
  * f64); any other mismatch fails the task with both types named. */

@@ -226,6 +226,39 @@ Test(cached_rows, are_read_by_the_stages_after_them)
     local_free(&l);
 }
 
+static void by_ten(fe_task *t, fe_slice key, fe_slice value)
+{
+    (void)key;
+    fe_emit(t, fe_i64(value) % 10, fe_i64(value));
+}
+
+static void pair(fe_task *t, fe_slice key, fe_slice left, fe_slice right)
+{
+    (void)right;
+    fe_emit(t, fe_i64(key), fe_i64(left));
+}
+
+/* The side that is streamed past the table: pulled once more when it has ended. */
+static int joined(fe_app *app, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    int64_t n = 0;
+    fe_set *kept = fe_cache(fe_map(fe_range(app, 0, 1000, 3), by_ten, FERRO_I64, FERRO_I64));
+    fe_set *ten = fe_map(fe_range(app, 0, 10, 1), by_ten, FERRO_I64, FERRO_I64);
+    cr_assert_eq(fe_count(fe_join(kept, ten, pair, FERRO_I64, FERRO_I64), &n), 0);
+    cr_assert_eq(n, 1000);
+    cr_assert_eq(fe_count(fe_join(fe_union(kept, kept), ten, pair, FERRO_I64, FERRO_I64), &n), 0);
+    cr_assert_eq(n, 2000);
+    return 0;
+}
+
+Test(cached_rows, are_streamed_past_a_joins_table)
+{
+    struct local *l = local_new(&(struct local_config){ .parallelism = 2 });
+    cr_assert_eq(local_main(l, joined, 0, NULL), 0, "%s", (char *)l->said.p);
+    local_free(&l);
+}
+
 static int not_cached(fe_app *app, int argc, char **argv)
 {
     (void)argc, (void)argv;
