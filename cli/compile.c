@@ -262,8 +262,12 @@ const char *compile_cached(struct arena *a, const char *job, struct error *e)
     if (!is_source(job))
         return check_object(job, path, e) ? NULL : arena_strdup(a, path);
     struct buf text = { 0 };
-    buf_printf(&text, "%s %d %s %s %s %s\n", FERRO_VERSION, FLAGS_EDITION, JOB_MARCH, path, job,
-               compiler(job));
+    struct places at;
+    if (places_find(&at, e))
+        return NULL;
+    /* which ferro.h, too: several trees of one user share the cache */
+    buf_printf(&text, "%s %d %s %s %s %s %s\n", FERRO_VERSION, FLAGS_EDITION, JOB_MARCH, at.include, path,
+               job, compiler(job));
     if (read_whole(path, &text, e) || cache_folder(folder, sizeof folder, e)) {
         buf_fini(&text);
         return NULL;
