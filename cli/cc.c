@@ -20,7 +20,7 @@ static const struct option_row rows[] = {
 };
 static const struct options_program program = {
     .name = "ferro cc",
-    .usage = "[OPTION]... JOB.c [-- COMPILER-OPTION...]",
+    .usage = "[OPTION]... JOB.c|JOB.cc [-- COMPILER-OPTION...]",
     .about = "Compiles a job's source (C, or C++ by its ending) to a shared object that `ferro run` and "
              "`ferro submit` take.  CC and CXX name another compiler.",
     .rows = rows,

@@ -55,7 +55,7 @@ int verb_options(const struct options_program *p, int argc, char **argv, void *i
 static void help(FILE *out)
 {
     fprintf(out, "Usage: ferro VERB [OPTION]... [ARGUMENT]...\n\n"
-                 "Runs jobs written in C on this machine or on a cluster.\n\nverbs:\n");
+                 "Runs jobs written in C or C++ on this machine or on a cluster.\n\nverbs:\n");
     for (int i = 0; i < NVERBS; i++)
         options_help_line(out, verbs[i].name, verbs[i].help);
     fprintf(out, "\n`ferro VERB --help` tells a verb's options.  To begin: ferro run examples/wordcount.c "

@@ -39,7 +39,7 @@ static const struct option_row rows[] = {
 };
 static const struct options_program program = {
     .name = "ferro run",
-    .usage = "[OPTION]... JOB.c|JOB.so [ARGUMENT]...",
+    .usage = "[OPTION]... JOB.c|JOB.cc|JOB.so [ARGUMENT]...",
     .about = "Runs a job on this machine, with no cluster and no configuration. A source is compiled first, "
              "and kept in ~/.cache/ferro (or XDG_CACHE_HOME/ferro).",
     .rows = rows,

@@ -39,7 +39,7 @@ static const struct option_row rows[] = {
 };
 static const struct options_program program = {
     .name = "ferro submit",
-    .usage = "[OPTION]... JOB.c|JOB.so [ARGUMENT]...",
+    .usage = "[OPTION]... JOB.c|JOB.cc|JOB.so [ARGUMENT]...",
     .about = "Runs a job on a cluster. A source is compiled first, and kept in ~/.cache/ferro (or "
              "XDG_CACHE_HOME/ferro). The job's library travels by itself.",
     .rows = rows,
