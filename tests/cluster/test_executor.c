@@ -136,9 +136,10 @@ static int expect_only_lost(const json_t *events, int stage, int parts, const ch
 Test(executor, killing_one_reruns_exactly_what_was_on_it)
 {
     struct cluster c;
+    const int n = 400000; /* maps take long enough for both to have some */
     struct proc job = { 0 };
     cluster_start(&c, 2);
-    ferro_start(&c, &job, words("submit --quiet " SUMS " 10000 8 %s/barrier %s/out", c.dir, c.dir));
+    ferro_start(&c, &job, words("submit --quiet " SUMS " %d 8 %s/barrier %s/out", n, c.dir, c.dir));
     json_t *reduced = proc_await(&job, "task.committed", "stage=1", NULL);
     char *lost = strdup(json_string_value(json_object_get(reduced, "executor")));
     struct proc *victim = &c.executor[strstr(lost, "executor-0") ? 0 : 1];
@@ -150,7 +151,7 @@ Test(executor, killing_one_reruns_exactly_what_was_on_it)
     json_decref(proc_await(&job, "task.committed", "stage=0", NULL));
     file_write("", "%s/barrier", c.dir);
     cr_expect_eq(proc_wait(&job), 0);
-    expect_sums(&c, 10000);
+    expect_sums(&c, n);
     json_t *events = proc_events(&job);
     cr_expect(expect_only_lost(events, 0, 9, lost) > 0, "no map output was on the lost executor: %s",
               job.seen);
